@@ -1,0 +1,1 @@
+"""What every other room builds on: standard library and numpy only, nothing of ours imported from elsewhere."""

@@ -1,0 +1,99 @@
+"""Files that are either whole or absent: written to a temporary name, flushed to disk, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import OutputError
+
+_CAUSES = {
+    errno.ENOSPC: ("the disk is full", "Free some space or choose another folder."),
+    errno.EDQUOT: ("the disk quota is used up", "Free some space or choose another folder."),
+    errno.EROFS: ("the target is read-only", "Choose a folder that you may write to."),
+    errno.EACCES: ("you have no permission to write there", "Choose a folder that you may write to."),
+    errno.EPERM: ("you have no permission to write there", "Choose a folder that you may write to."),
+    errno.ENOTDIR: ("a part of the path is a file, not a folder", "Choose another target."),
+    errno.EEXIST: ("a part of the path is a file, not a folder", "Choose another target."),
+    errno.EISDIR: ("the target is a folder", "Choose another target."),
+}
+
+
+@contextmanager
+def output_errors(target: Path) -> Iterator[None]:
+    """Turns operating system errors while writing ``target`` into one that says why and what to do."""
+    try:
+        yield
+    except OSError as error:
+        cause, remedy = _CAUSES.get(error.errno or 0, (error.strerror or str(error), "Choose another target."))
+        raise OutputError(f"{target} could not be written: {cause}.", remedy) from error
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Yields a temporary path beside ``target`` with its suffixes; on success it becomes ``target``, else it goes.
+
+    Raises:
+        OutputError: disk full, read-only or not permitted; the previous ``target``, if any, is untouched.
+    """
+    with output_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))
+        try:
+            temporary = folder / target.name
+            yield temporary
+            fsync(temporary)
+            temporary.replace(target)
+            fsync_folder(target.parent)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yields a temporary folder; on success its files move into ``target``, which may exist.
+
+    Files of the same name are replaced, one by one and each whole; other files in ``target`` stay. The temporary
+    folder lies inside ``target`` where that exists, else beside it, so that both are on one disk.
+
+    Raises:
+        OutputError: disk full, read-only or not permitted.
+    """
+    with output_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=target if target.is_dir() else target.parent))
+        try:
+            yield folder
+            files = sorted(p for p in folder.rglob("*") if p.is_file())
+            for path in files:
+                fsync(path)
+            target.mkdir(exist_ok=True)
+            for path in files:
+                final = target / path.relative_to(folder)
+                final.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(final)
+            fsync_folder(target)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def fsync(path: Path) -> None:
+    """Waits until the content of a file is on disk."""
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def fsync_folder(path: Path) -> None:
+    """Waits until the names in a folder are on disk, where the system can do that (not on Windows)."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,29 @@
+"""Finds the files of ``Resources`` in a checkout, in a Python installation and in a Slicer installation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .errors import GenesisError
+
+_MARKER = "GenesisSegmentClasses.json"
+_LIBRARY = Path(__file__).resolve().parents[1]
+
+
+def candidates(library: Path) -> tuple[Path, ...]:
+    """Where ``Resources`` may lie for a library folder: wheel, Slicer module folder, checkout."""
+    return library / "Resources", library.parent / "Resources", library.parent.parent / "Resources"
+
+
+def resource(relative: str = "", library: Path = _LIBRARY) -> Path:
+    """Path of a resource, by its name below ``Resources``.
+
+    Raises:
+        GenesisError: the installation is incomplete.
+    """
+    for folder in candidates(library):
+        if (folder / _MARKER).is_file():
+            return folder / relative
+    raise GenesisError(
+        f"The resources of GenesisSegment were not found beside {library}.", "Install GenesisSegment again."
+    )
