@@ -1,0 +1,199 @@
+"""DICOM SEG: the segmentation as an instance of the patient's study, tied to the series that it was made from."""
+
+from __future__ import annotations
+
+import importlib.util
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ... import __version__
+from ...core.classes import Code, StructureClass, class_table
+from ...core.errors import OutputError
+from ...core.files import atomic_file
+from ...core.geometry import Geometry
+from ...core.segmentation import Segmentation
+from ...core.volume import Volume
+from ..images.sitk import LPS_TO_RAS
+from .table import shared_voxels
+
+if TYPE_CHECKING:
+    from highdicom.content import AlgorithmIdentificationSequence
+    from highdicom.seg import SegmentDescription
+    from highdicom.sr import CodedConcept
+    from pydicom import Dataset
+
+PRODUCT = "GenesisSegment"
+_SERIES_OFFSET = 1000
+"""Added to the number of the source series, so that the result is listed after it and not among the originals."""
+_REMEDY = "Choose another format, for example .seg.nrrd."
+
+
+def write_dicom_seg(segmentation: Segmentation, volume: Volume, target: Path) -> tuple[Path, ...]:
+    """Writes a binary DICOM SEG with one segment per class that was found; empty frames are left out.
+
+    Segments must be numbered without gaps in DICOM: the class is identified by its codes and by its slug as
+    tracking identifier, never by the segment number.
+
+    Raises:
+        OutputError: nothing was found, the files of the series have changed or lack what the standard asks for.
+    """
+    import highdicom as hd
+
+    present = segmentation.present()
+    if not present:
+        raise OutputError("Nothing was found, and a DICOM SEG without a segment is not allowed.", _REMEDY)
+    slices = np.flatnonzero(segmentation.bits.any(axis=(0, 1)))
+    frames = _frames(segmentation, present, slices)
+    with _series_errors(), warnings.catch_warnings():
+        # The warning would put the patient's name into logs.
+        warnings.filterwarnings("ignore", message="The string .* is unlikely to represent the intended person name")
+        headers = _read_headers(volume, slices)
+        _check_frames(headers, slices, volume.geometry)
+        instance = hd.seg.Segmentation(
+            source_images=headers,
+            pixel_array=frames,
+            segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+            segment_descriptions=[_describe(number, class_table()[c]) for number, c in enumerate(present, start=1)],
+            series_instance_uid=hd.UID(),
+            series_number=int(headers[0].get("SeriesNumber") or 0) + _SERIES_OFFSET,
+            sop_instance_uid=hd.UID(),
+            instance_number=1,
+            manufacturer=PRODUCT,
+            manufacturer_model_name=PRODUCT,
+            software_versions=__version__,
+            device_serial_number="software",
+            series_description=f"{PRODUCT} {__version__}",
+            content_label="SEGMENTATION",
+            content_description="Automatic segmentation, not for clinical use",
+            omit_empty_frames=True,
+        )
+    with atomic_file(target) as temporary:
+        instance.save_as(temporary)
+    return (target,)
+
+
+def check_source(volume: Volume) -> None:
+    """Finds out whether ``volume`` can carry a DICOM SEG, from its first and last slice.
+
+    Raises:
+        OutputError: not a DICOM series of one file per slice, its files have changed, or highdicom is not installed.
+    """
+    if not volume.source.is_dicom:
+        raise OutputError(
+            f"DICOM SEG needs the DICOM series that it belongs to, and {volume.source.name} is not one.", _REMEDY
+        )
+    files, slices = len(set(volume.source.files)), volume.geometry.shape[2]
+    if files != slices:
+        raise OutputError(
+            f"DICOM SEG is written for series with one file per slice; this one has {files} files for {slices} slices.",
+            _REMEDY,
+        )
+    if importlib.util.find_spec("highdicom") is None:
+        raise OutputError(
+            "DICOM SEG needs the package highdicom, which is not installed.",
+            'Install it with pip install "genesis-segment[dicom]", or choose another format, for example .seg.nrrd.',
+        )
+    ends = np.unique([0, slices - 1])
+    with _series_errors():
+        _check_frames(_read_headers(volume, ends), ends, volume.geometry)
+
+
+def _check_frames(headers: list[Dataset], slices: np.ndarray, geometry: Geometry) -> None:
+    """Makes sure that each header lies where the grid says, so that no mask lands on another or a mirrored slice.
+
+    Raises:
+        OutputError: size, or position of a corner by more than half a voxel, differ.
+    """
+    columns, rows, _ = geometry.shape
+    ends = np.array([(0, 0), (columns - 1, 0), (0, rows - 1)])
+    tolerance = min(geometry.spacing) / 2
+    for header, k in zip(headers, slices, strict=True):
+        along_i, along_j = np.reshape(np.array(header.ImageOrientationPatient, dtype=float), (2, 3))
+        row_spacing, column_spacing = (float(s) for s in header.PixelSpacing)
+        steps = np.stack([along_i * column_spacing, along_j * row_spacing])
+        in_file = np.array(header.ImagePositionPatient, dtype=float) + ends @ steps
+        voxels = np.column_stack([ends, np.full(3, k), np.ones(3)])
+        in_grid = voxels @ (LPS_TO_RAS @ geometry.ijk_to_ras)[:3].T
+        same_size = (header.Columns, header.Rows) == (columns, rows)
+        if not same_size or np.abs(in_file - in_grid).max() > tolerance:
+            raise OutputError(
+                f"The DICOM series has changed since it was read: slice {k} is not where it was.", "Read it again."
+            )
+
+
+@contextmanager
+def _series_errors() -> Iterator[None]:
+    """Turns what pydicom and highdicom raise, where an attribute is absent or not as the standard says, into ours."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise OutputError(f"The DICOM series cannot carry a DICOM SEG: {error}.", _REMEDY) from error
+
+
+def _read_headers(volume: Volume, slices: np.ndarray) -> list[Dataset]:
+    from pydicom import dcmread
+    from pydicom.errors import InvalidDicomError
+
+    try:
+        return [dcmread(volume.source.files[k], stop_before_pixels=True) for k in slices]
+    except (OSError, InvalidDicomError) as error:
+        raise OutputError(
+            f"The DICOM series can no longer be read: {error}.", "Put the files back, or choose .seg.nrrd."
+        ) from error
+
+
+def _frames(segmentation: Segmentation, present: tuple[int, ...], slices: np.ndarray) -> np.ndarray:
+    """uint8 frames (frame, row, column), or with overlaps (frame, row, column, segment)."""
+    bits = np.ascontiguousarray(segmentation.bits[:, :, slices].transpose(2, 1, 0))
+    if shared_voxels(bits).any():
+        shifts = np.array([c - 1 for c in present], dtype=np.uint32)
+        frames = np.empty((*bits.shape, len(present)), dtype=np.uint8)
+        for n, shift in enumerate(shifts):
+            frames[..., n] = bits >> shift & 1
+        return frames
+    # Without overlaps one value per voxel says the same in a fraction of the memory.
+    frames = np.zeros(bits.shape, dtype=np.uint8)
+    for number, c in enumerate(present, start=1):
+        frames[bits == 1 << (c - 1)] = number
+    return frames
+
+
+def _describe(number: int, structure: StructureClass) -> SegmentDescription:
+    import highdicom as hd
+
+    description = hd.seg.SegmentDescription(
+        segment_number=number,
+        segment_label=structure.name,
+        segmented_property_category=_concept(structure.category),
+        segmented_property_type=_concept(structure.type),
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
+        algorithm_identification=_algorithm(),
+        tracking_uid=hd.UID(),
+        tracking_id=structure.slug,
+        anatomic_regions=[_concept(structure.region)] if structure.region else None,
+        display_color=hd.color.CIELabColor.from_rgb(*structure.color),
+    )
+    if structure.modifier:
+        (type_item,) = description.SegmentedPropertyTypeCodeSequence
+        type_item.SegmentedPropertyTypeModifierCodeSequence = [_concept(structure.modifier)]
+    return description
+
+
+def _algorithm() -> AlgorithmIdentificationSequence:
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    return hd.AlgorithmIdentificationSequence(
+        name=PRODUCT, family=codes.DCM.ArtificialIntelligence, version=__version__
+    )
+
+
+def _concept(code: Code) -> CodedConcept:
+    import highdicom as hd
+
+    return hd.sr.CodedConcept(value=code.value, scheme_designator=code.scheme, meaning=code.meaning)

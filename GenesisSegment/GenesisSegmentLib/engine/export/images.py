@@ -1,0 +1,75 @@
+"""Image files of label values on a given grid, one function per library that writes the format best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ...core.errors import OutputError
+from ...core.geometry import Geometry
+from ..images.sitk import LPS_TO_RAS, to_sitk
+
+GZIP_LEVEL = 6
+"""On label maps the highest level takes several times longer and saves little."""
+
+
+def write_image(path: Path, values: np.ndarray, geometry: Geometry) -> None:
+    """Writes ``values`` (i, j, k) as ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``, by the suffix of ``path``."""
+    if path.name.endswith((".nii", ".nii.gz")):
+        write_nifti(path, values, geometry)
+    elif path.suffix == ".nrrd":
+        write_nrrd(path, values, geometry, {})
+    else:
+        write_metaimage(path, values, geometry)
+
+
+def write_nifti(path: Path, values: np.ndarray, geometry: Geometry) -> None:
+    """Writes ``values`` (i, j, k) as NIfTI whose sform is the grid's matrix, rounded to float32 and nothing else.
+
+    ITK would take the matrix apart and put it together again, which moves its last bits and straightens it, and it
+    does not notice a full disk.
+    """
+    import nibabel
+
+    image = nibabel.Nifti1Image(np.asfortranarray(values), geometry.ijk_to_ras)
+    image.header.set_xyzt_units("mm")
+    image.set_sform(geometry.ijk_to_ras, code="scanner")
+    image.set_qform(geometry.ijk_to_ras, code="scanner")
+    nibabel.save(image, path)
+
+
+def write_nrrd(path: Path, values: np.ndarray, geometry: Geometry, fields: Mapping[str, str]) -> None:
+    """Writes ``values`` as gzip-compressed NRRD with extra key-value ``fields``.
+
+    ``values`` is (i, j, k), or (list, i, j, k) for several layers on one grid.
+    """
+    import nrrd
+
+    matrix = LPS_TO_RAS @ geometry.ijk_to_ras
+    layered = values.ndim == 4
+    header = {
+        "space": "left-posterior-superior",
+        "space directions": [[np.nan] * 3] * layered + matrix[:3, :3].T.tolist(),
+        "kinds": ["list"] * layered + ["domain"] * 3,
+        "space origin": matrix[:3, 3].tolist(),
+        "encoding": "gzip",
+        **fields,
+    }
+    nrrd.write(str(path), values, header, compression_level=GZIP_LEVEL)
+
+
+def write_metaimage(path: Path, values: np.ndarray, geometry: Geometry) -> None:
+    """Writes ``values`` (i, j, k) as compressed MetaImage.
+
+    Raises:
+        OutputError: disk full, read-only or no permission, which ITK reports as a RuntimeError.
+    """
+    image = to_sitk(values, geometry)
+    try:
+        sitk.WriteImage(image, str(path), useCompression=True)
+    except RuntimeError as error:
+        *_, reason = str(error).strip().splitlines()
+        raise OutputError(f"{path.name} could not be written: {reason}.", "Choose another folder.") from error

@@ -1,0 +1,250 @@
+"""The overview picture: three planes with contours and a legend, laid out as a radiologist expects them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..core.classes import StructureClass, class_table
+from ..core.errors import GeometryError
+from ..core.files import atomic_file
+from ..core.segmentation import Segmentation
+from ..core.volume import Volume
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH_PX, HEIGHT_PX = 1400, 1200
+"""Size of the picture; a flat volume makes it less high, but not less than ``LEAST_HEIGHT_PX``."""
+LEAST_HEIGHT_PX = 400
+WINDOW_HU, LEVEL_HU = 400.0, 40.0
+"""The soft-tissue window."""
+_DPI = 100
+_MARGIN_PX, _HEADER_PX, _FOOTER_PX, _GAP_PX = 16, 44, 36, 12
+_LEGEND_LINE_PX, _LEGEND_COLUMN_PX = 21, 320
+_LINE_PX, _LESION_LINE_PX = 1.3, 2.0
+_SATURATION, _DARKEST = 1.4, 0.85
+"""Anatomical colours are muted: as thin lines on grey they need more saturation, and a bright brightest part."""
+_SMALLEST_LETTERED_PX = 60
+_LESION_WEIGHT = 3.0
+_SEARCH_MM = 2.0
+"""Step at which the planes to show are searched for."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A plane of the RAS grid: the world axes across and up the picture and through the plane.
+
+    Both run against the reading direction: right or front is at the picture's left, front or head at its top.
+    """
+
+    name: str
+    across: int
+    up: int
+    through: int
+
+    def cut(self, array: np.ndarray, position: int) -> np.ndarray:
+        """The picture (row, column), seen from the feet, the front or the patient's left, of an (R, A, S) array."""
+        return np.moveaxis(array, self.through, 0)[position, ::-1, ::-1].T
+
+    @property
+    def letters(self) -> tuple[str, str, str, str]:
+        """Letters for the left, right, top and bottom edge."""
+        return "RAS"[self.across], "LPI"[self.across], "RAS"[self.up], "LPI"[self.up]
+
+
+PLANES = (Plane("Axial", 0, 1, 2), Plane("Coronal", 0, 2, 1), Plane("Sagittal", 1, 2, 0))
+
+
+def write_overview(path: Path, volume: Volume, segmentation: Segmentation, title: str = "", note: str = "") -> None:
+    """Writes a PNG with an axial, a coronal and a sagittal plane, the outlines of all classes and their volumes.
+
+    Radiological display: the patient's right is at the picture's left, front and head are up. All planes have one
+    scale and are aligned, the coronal plane under the axial one and the sagittal plane beside it. Oblique grids are
+    shown on their own axes, lettered by the nearest anatomical direction. Each plane is the one that shows most of
+    what was found. ``note`` goes to the foot of the picture.
+
+    Raises:
+        OutputError: disk full, read-only or no permission.
+        GeometryError: the segmentation does not lie on the volume's grid.
+    """
+    if not segmentation.geometry.matches(volume.geometry):
+        raise GeometryError("The segmentation does not lie on the grid of the image.", "Segment this image again.")
+    figure = draw_overview(volume, segmentation, title or volume.source.name, note)
+    with atomic_file(path) as temporary:
+        figure.savefig(temporary, format="png", facecolor=figure.get_facecolor())
+
+
+def draw_overview(volume: Volume, segmentation: Segmentation, title: str, note: str) -> Figure:
+    """The picture as a matplotlib figure of its own, apart from pyplot and its global state."""
+    change = volume.geometry.to_ras
+    spacing = volume.geometry.reoriented(change).spacing
+    voxels, bits = change.apply(volume.voxels), change.apply(segmentation.bits)
+    present = segmentation.present()
+    position = best_position(bits, present, spacing)
+
+    width_mm, depth_mm, height_mm = (n * s for n, s in zip(bits.shape, spacing, strict=True))
+    scale = min(
+        (WIDTH_PX - 2 * _MARGIN_PX - _GAP_PX) / (width_mm + depth_mm),
+        (HEIGHT_PX - _HEADER_PX - _FOOTER_PX - _GAP_PX) / (depth_mm + height_mm),
+    )
+    right, lower = _MARGIN_PX + width_mm * scale + _GAP_PX, _HEADER_PX + depth_mm * scale + _GAP_PX
+    sheet = _Sheet.of_height(max(LEAST_HEIGHT_PX, round(lower + height_mm * scale + _FOOTER_PX)))
+    corners = ((_MARGIN_PX, _HEADER_PX), (_MARGIN_PX, lower), (right, lower))
+    for plane, (left, top) in zip(PLANES, corners, strict=True):
+        at = position[plane.through]
+        image, masks = plane.cut(voxels, at), plane.cut(bits, at)
+        size_mm = image.shape[1] * spacing[plane.across], image.shape[0] * spacing[plane.up]
+        axes = sheet.axes(left, top, size_mm[0] * scale, size_mm[1] * scale)
+        _draw_slice(axes, image, masks, present, size_mm)
+        _draw_letters(axes, plane, size_mm[0] * scale, size_mm[1] * scale)
+    _draw_legend(sheet, segmentation, right + _GAP_PX, depth_mm * scale)
+    _draw_scale_bar(sheet, scale, width_mm)
+    foot = "     ".join(filter(None, (f"W {WINDOW_HU:g}  L {LEVEL_HU:g}", note)))
+    sheet.write(_MARGIN_PX, sheet.height - 22, foot, size=9, color="0.65")
+    sheet.write(_MARGIN_PX, 14, title, size=12, color="white", weight="bold")
+    return sheet.figure
+
+
+def best_position(
+    bits: np.ndarray, present: tuple[int, ...], spacing: tuple[float, float, float]
+) -> tuple[int, int, int]:
+    """Index along each axis of the slice that shows most of the classes, each near its widest; lesions count more.
+
+    Without any class it is the middle.
+    """
+    steps = tuple(max(1, int(_SEARCH_MM / s)) for s in spacing)
+    coarse = bits[tuple(slice(None, None, step) for step in steps)]
+    scores = [np.zeros(n) for n in coarse.shape]
+    for c in present:
+        mask = (coarse >> np.uint32(c - 1) & 1).astype(bool)
+        weight = _LESION_WEIGHT if class_table()[c].is_lesion else 1.0
+        for axis, score in enumerate(scores):
+            area = np.count_nonzero(mask, axis=tuple(a for a in range(3) if a != axis))
+            score += weight * area / max(1, area.max())
+    i, j, k = (
+        int(np.argmax(score)) * step if score.any() else n // 2
+        for score, step, n in zip(scores, steps, bits.shape, strict=True)
+    )
+    return i, j, k
+
+
+def line_color(structure: StructureClass) -> tuple[float, float, float]:
+    """The class's colour in 0..1, made to stand out as a line on a grey picture."""
+    from matplotlib.colors import hsv_to_rgb, rgb_to_hsv
+
+    hue, saturation, value = rgb_to_hsv(np.array(structure.color) / 255)
+    r, g, b = hsv_to_rgb((hue, min(1.0, saturation * _SATURATION), max(value, _DARKEST)))
+    return float(r), float(g), float(b)
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """A black figure measured in pixels from its upper left corner."""
+
+    figure: Figure
+    height: int
+
+    @classmethod
+    def of_height(cls, height: int) -> _Sheet:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(WIDTH_PX / _DPI, height / _DPI), dpi=_DPI, facecolor="black")
+        FigureCanvasAgg(figure)
+        return cls(figure, height)
+
+    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        bottom = self.height - top - height
+        box = (left / WIDTH_PX, bottom / self.height, width / WIDTH_PX, height / self.height)
+        axes = self.figure.add_axes(box)
+        axes.set_axis_off()
+        return axes
+
+    def write(self, left: float, top: float, text: str, *, size: float, **style: Any) -> None:
+        self.figure.text(left / WIDTH_PX, 1 - top / self.height, text, fontsize=size, va="top", **style)
+
+
+def _draw_slice(
+    axes: Axes, image: np.ndarray, bits: np.ndarray, present: tuple[int, ...], size_mm: tuple[float, float]
+) -> None:
+    """A slice (row, column) in grey with the outlines of its classes."""
+    (rows, columns), (width, height) = image.shape, size_mm
+    low, high = LEVEL_HU - WINDOW_HU / 2, LEVEL_HU + WINDOW_HU / 2
+    extent = (0, width, height, 0)
+    axes.imshow(image, cmap="gray", vmin=low, vmax=high, extent=extent, interpolation="bilinear", aspect="auto")
+    # One empty pixel around, so that a contour closes where an organ is cut by the field of view.
+    x, y = (np.arange(-1, columns + 1) + 0.5) * width / columns, (np.arange(-1, rows + 1) + 0.5) * height / rows
+    padded = np.pad(bits, 1)
+    for c in present:
+        mask = (padded >> np.uint32(c - 1) & 1).astype(float)
+        if mask.any():
+            structure = class_table()[c]
+            thickness = (_LESION_LINE_PX if structure.is_lesion else _LINE_PX) * 72 / _DPI
+            axes.contour(x, y, mask, levels=[0.5], colors=[line_color(structure)], linewidths=thickness)
+    axes.set(xlim=(0, width), ylim=(height, 0))
+
+
+def _draw_letters(axes: Axes, plane: Plane, width_px: float, height_px: float) -> None:
+    """Letters of the directions at the edges, left out where a thin panel has no room for them."""
+    left, right, top, bottom = plane.letters
+    if height_px >= _SMALLEST_LETTERED_PX:
+        _mark(axes, 0, 1, plane.name, color="0.8", size=9)
+        _mark(axes, 0.5, 1, top)
+        _mark(axes, 0.5, 0, bottom)
+    if width_px >= _SMALLEST_LETTERED_PX:
+        _mark(axes, 0, 0.5, left)
+        _mark(axes, 1, 0.5, right)
+
+
+def _mark(axes: Axes, x: float, y: float, text: str, color: str = "white", size: float = 12) -> None:
+    """Text just inside the edge or corner of a panel that x and y (0, 0.5 or 1) name, legible on any grey."""
+    from matplotlib.patheffects import withStroke
+
+    axes.annotate(
+        text,
+        (x, y),
+        (6 - 12 * x, 6 - 12 * y),
+        "axes fraction",
+        "offset points",
+        ha={0: "left", 0.5: "center", 1: "right"}[x],
+        va={0: "bottom", 0.5: "center", 1: "top"}[y],
+        color=color,
+        fontsize=size,
+        path_effects=[withStroke(linewidth=2, foreground="black")],
+    )
+
+
+def _draw_legend(sheet: _Sheet, segmentation: Segmentation, left: float, height: float) -> None:
+    """Colour, name and volume of every computed class, from the top downwards, then in further columns."""
+    present = segmentation.present()
+    absent = tuple(c for c in segmentation.classes if c not in present)
+    occupied = segmentation.bits[segmentation.bits != 0]
+    column = _LEGEND_COLUMN_PX + 2 * _GAP_PX
+    columns = max(1, int((WIDTH_PX - left) // column))
+    lines = max(int(height // _LEGEND_LINE_PX), -(-len(segmentation.classes) // columns))
+    for n, c in enumerate(present + absent):
+        structure, found = class_table()[c], c in present
+        x, y = left + n // lines * column, _HEADER_PX + n % lines * _LEGEND_LINE_PX
+        color, value = "0.5", "not found"
+        if found:
+            sheet.write(x, y - 2, "\u25a0", size=13, color=line_color(structure))
+            volume_ml = np.count_nonzero(occupied >> np.uint32(c - 1) & 1) * segmentation.geometry.voxel_ml
+            color, value = "0.92", f"{volume_ml:.0f} ml" if volume_ml >= 10 else f"{volume_ml:.1f} ml"
+        sheet.write(x + 20, y, structure.name, size=10.5, color=color)
+        sheet.write(x + _LEGEND_COLUMN_PX, y, value, size=10.5, color=color, ha="right")
+
+
+def _draw_scale_bar(sheet: _Sheet, scale: float, width_mm: float) -> None:
+    """A bar at the foot that holds for all planes, in the largest round length that is short beside the patient."""
+    from matplotlib.patches import Rectangle
+
+    length_mm = max((mm for mm in (10, 50, 100) if mm <= width_mm / 3), default=1)
+    left = WIDTH_PX - _MARGIN_PX - length_mm * scale
+    corner, size = (left / WIDTH_PX, 16 / sheet.height), (length_mm * scale / WIDTH_PX, 3 / sheet.height)
+    sheet.figure.add_artist(Rectangle(corner, *size, transform=sheet.figure.transFigure, color="0.65"))
+    sheet.write(left - _GAP_PX, sheet.height - 22, f"{length_mm / 10:g} cm", size=9, color="0.65", ha="right")
