@@ -1,0 +1,1 @@
+"""The ``genesis-segment`` command: parses, asks, shows; the engine does the work."""

@@ -1,0 +1,198 @@
+"""The catalogue: every model that GenesisSegment knows by name, read from ``Resources/Models/catalogue.json``."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ...core.errors import ModelError
+from ...core.resources import resource
+from .offer import Licence, RemoteFile
+
+Numbers = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a CT is prepared for a network.
+
+    ``spacing_mm`` None: the native grid; ``intensity_hu`` are the Hounsfield units that become
+    ``intensity_values``, linear in between and clipped beyond; ``window`` None: the whole scan in one pass; ``overlap`` is the published share of a window that its
+    neighbour covers again.
+    """
+
+    orientation: str | None
+    spacing_mm: Numbers | None
+    intensity_hu: tuple[float, ...]
+    window: tuple[int, int, int] | None
+    overlap: float | None
+    intensity_values: tuple[float, ...] = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What inference must know of a model.
+
+    ``architecture`` and ``options`` are for ``engine.networks.build``. ``classes`` is the universal class index of each
+    output channel, in channel order; ``offered`` are those that the model was trained to find, ascending.
+    """
+
+    architecture: str
+    options: Mapping[str, Any]
+    classes: tuple[int, ...]
+    offered: tuple[int, ...]
+    preprocessing: Preprocessing
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model of the catalogue. ``usable_for`` "initialisation": weights to train from, nothing to segment with."""
+
+    id: str
+    title: str
+    purpose: str
+    usable_for: Literal["segmentation", "initialisation"]
+    facts: ModelFacts
+    licence: Licence
+    source: RemoteFile
+    citation: str
+    note: str | None
+
+    @property
+    def is_bundled(self) -> bool:
+        """Whether the file comes with GenesisSegment."""
+        return self.source.url is None
+
+
+class Catalogue:
+    """Entries by id, in the order of the file."""
+
+    def __init__(self, entries: Iterator[ModelEntry] | list[ModelEntry]) -> None:
+        self._entries = {entry.id: entry for entry in entries}
+
+    def __iter__(self) -> Iterator[ModelEntry]:
+        return iter(self._entries.values())
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._entries
+
+    def __getitem__(self, name: str) -> ModelEntry:
+        """The entry called ``name``.
+
+        Raises:
+            ModelError: there is none; the remedy lists the names.
+        """
+        if name not in self._entries:
+            close = difflib.get_close_matches(name, self._entries, n=1)
+            hint = f"Did you mean {close[0]}? " if close else ""
+            raise ModelError(f'There is no model "{name}".', f"{hint}Choose from: {', '.join(self._entries)}.")
+        return self._entries[name]
+
+    def by_file(self, file: str) -> ModelEntry | None:
+        """The entry whose file has this name."""
+        return next((entry for entry in self if entry.source.file == file), None)
+
+    def default_for(self, architecture: str) -> ModelEntry | None:
+        """The first entry with this architecture: it says how a file of unknown origin is used."""
+        return next((entry for entry in self if entry.facts.architecture == architecture), None)
+
+
+def load_catalogue(path: Path | None = None) -> Catalogue:
+    """Reads and checks a catalogue, by default the one in ``Resources``.
+
+    Raises:
+        ModelError: it is missing, not JSON, or does not follow its schema; says where and why.
+    """
+    path = path or resource("Models/catalogue.json")
+    document = _read_json(path)
+    _validate(document, path)
+    _check_references(document, path)
+    licences = {key: Licence(**value) for key, value in document["licences"].items()}
+    return Catalogue([_entry(value, licences) for value in document["entries"]])
+
+
+def read_metadata(path: Path) -> ModelFacts:
+    """The facts in the JSON that lies beside a model in ONNX form.
+
+    Raises:
+        ModelError: it is missing, not JSON, or does not follow the schema of the catalogue.
+    """
+    document = _read_json(path)
+    _validate(document, path, "metadata")
+    return _facts(document)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path} could not be read: {error.strerror}.", "Put it back, or install again.") from error
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON: {error}.", "Correct it, or install again.") from error
+
+
+def _validate(document: Any, path: Path, definition: str | None = None) -> None:
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    schema = _read_json(resource("Models/catalogue.schema.json"))
+    if definition:
+        schema = {"$ref": f"#/$defs/{definition}", "$defs": schema["$defs"]}
+    error = best_match(Draft202012Validator(schema).iter_errors(document))
+    if error is not None:
+        where = "/".join(str(part) for part in error.absolute_path) or "its top level"
+        raise _invalid(path, where, error.message)
+
+
+def _check_references(document: Any, path: Path) -> None:
+    """What a schema cannot say: unique names, known licences, offered classes that there are."""
+    entries = document["entries"]
+    for field, values in (("id", [e["id"] for e in entries]), ("file", [e["source"]["file"] for e in entries])):
+        twice = sorted({value for value in values if values.count(value) > 1})
+        if twice:
+            raise _invalid(path, "entries", f"the {field} {twice[0]} occurs twice")
+    for entry in entries:
+        if entry["licence"] not in document["licences"]:
+            raise _invalid(path, f"entry {entry['id']}", f"there is no licence {entry['licence']!r}")
+        if not set(entry["offered"]) <= set(entry["classes"]):
+            raise _invalid(path, f"entry {entry['id']}", "it offers classes that it does not have")
+
+
+def _invalid(path: Path, where: str, why: str) -> ModelError:
+    return ModelError(f"{path} is not valid at {where}: {why}.", "Correct it, or install GenesisSegment again.")
+
+
+def _entry(value: dict[str, Any], licences: Mapping[str, Licence]) -> ModelEntry:
+    return ModelEntry(
+        id=value["id"],
+        title=value["title"],
+        purpose=value["purpose"],
+        usable_for=value["usable_for"],
+        facts=_facts(value),
+        licence=licences[value["licence"]],
+        source=RemoteFile(**value["source"], sha256=value["sha256"]),
+        citation=value["citation"],
+        note=value["note"],
+    )
+
+
+def _facts(value: dict[str, Any]) -> ModelFacts:
+    recipe = value["preprocessing"]
+    return ModelFacts(
+        architecture=value["architecture"],
+        options=value.get("options", {}),
+        classes=tuple(value["classes"]),
+        offered=tuple(value["offered"]),
+        preprocessing=Preprocessing(
+            orientation=recipe["orientation"],
+            spacing_mm=tuple(recipe["spacing_mm"]) if recipe["spacing_mm"] else None,  # type: ignore[arg-type]
+            intensity_hu=tuple(recipe["intensity_hu"]),
+            intensity_values=tuple(recipe.get("intensity_values", (0.0, 1.0))),
+            window=tuple(recipe["window"]) if recipe["window"] else None,  # type: ignore[arg-type]
+            overlap=recipe["overlap"],
+        ),
+    )

@@ -1,0 +1,286 @@
+"""The models of this machine: what is installed, fetched with consent, imported from files, and found for a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from ...core.errors import ModelError
+from ...core.jobs import Job
+from ...core.resources import resource
+from ..home import data_home
+from .cache import FileCache, State, sha256_of
+from .catalogue import Catalogue, ModelEntry, ModelFacts, load_catalogue, read_metadata
+from .offer import Consent, Licence, Offer
+
+
+class CheckpointFacts(Protocol):
+    """What the store must know of a checkpoint: the result of ``engine.checkpoints.load``."""
+
+    @property
+    def architecture(self) -> str:
+        """Name of the network."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """Its options."""
+
+    @property
+    def sha256(self) -> str:
+        """Of the file."""
+
+
+ReadCheckpoint = Callable[[Path], CheckpointFacts]
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model that is ready to use: its file and what inference must know of it.
+
+    ``name`` is the id in the catalogue, or the file name of a model of the person's own; ``licence`` is None where
+    nothing is known of it. ``notes`` are sentences that the person should read.
+    """
+
+    name: str
+    title: str
+    path: Path
+    sha256: str
+    facts: ModelFacts
+    licence: Licence | None
+    notes: tuple[str, ...] = ()
+
+
+class ModelStore:
+    """Finds and keeps the files of the models of ``catalogue`` in ``folder``.
+
+    ``read_checkpoint`` reads a PyTorch checkpoint safely; by default ``engine.checkpoints.load``, imported when needed.
+    """
+
+    def __init__(self, folder: Path, catalogue: Catalogue, read_checkpoint: ReadCheckpoint | None = None) -> None:
+        self.catalogue = catalogue
+        self._cache = FileCache(folder)
+        self._read_checkpoint = read_checkpoint or _load_checkpoint
+
+    @classmethod
+    def of_this_person(cls) -> ModelStore:
+        """The store in the user's data folder with the catalogue that comes with GenesisSegment."""
+        return cls(data_home() / "models", load_catalogue())
+
+    @property
+    def folder(self) -> Path:
+        """Where the files are kept."""
+        return self._cache.folder
+
+    def status(self, name: str) -> State:
+        """Whether the model is there, judged quickly by presence and size.
+
+        Raises:
+            ModelError: there is no such model.
+        """
+        entry = self.catalogue[name]
+        if entry.is_bundled:
+            return "bundled" if self._bundled(entry).is_file() else "missing"
+        return self._cache.state(entry.source)
+
+    def verify(self, name: str) -> State:
+        """Whether the model is there and is, bit by bit, what was published or recorded.
+
+        Raises:
+            ModelError: there is no such model.
+        """
+        entry = self.catalogue[name]
+        if not entry.is_bundled:
+            return self._cache.verified_state(entry.source)
+        state, expected = self.status(name), entry.source.sha256
+        if state == "bundled" and expected and sha256_of(self._bundled(entry)) != expected:
+            return "damaged"
+        return state
+
+    def sha256(self, name: str) -> str | None:
+        """The published SHA-256, else the one recorded at first trusted use, else None."""
+        entry = self.catalogue[name]
+        record = None if entry.is_bundled else self._cache.record(entry.source.file)
+        return entry.source.sha256 or (record.sha256 if record else None)
+
+    def size_bytes(self, name: str) -> int | None:
+        """The size that the publisher states, else that of the installed file, else None."""
+        entry = self.catalogue[name]
+        if entry.is_bundled:
+            path = self._bundled(entry)
+            return path.stat().st_size if path.is_file() else None
+        record = self._cache.record(entry.source.file)
+        return entry.source.size_bytes or (record.size_bytes if record else None)
+
+    def path_of(self, name: str) -> Path:
+        """The file of a model, checked.
+
+        Raises:
+            ModelError: there is no such model, it is not installed, or it is damaged; says how to mend that.
+        """
+        entry, state = self.catalogue[name], self.verify(name)
+        if state == "bundled":
+            return self._bundled(entry)
+        if state == "installed":
+            return self._cache.path(entry.source.file)
+        if entry.is_bundled:
+            raise ModelError(f"The file of the model {name} is {state}.", "Install GenesisSegment again.")
+        path = self._cache.path(entry.source.file)
+        what, remedy = {
+            "missing": ("is not installed", f"Run: genesis-segment models download {name}"),
+            "damaged": (
+                f"is damaged: {path} is not the file that was recorded",
+                f"Run: genesis-segment models download {name}",
+            ),
+            "unchecked": (
+                f"was put at {path} without a check",
+                f'Run: genesis-segment models import {name} "{path}"',
+            ),
+        }[state]
+        raise ModelError(f"The model {name} {what}.", remedy)
+
+    def offer(self, name: str) -> Offer:
+        """What a person must agree to before the model is downloaded.
+
+        Raises:
+            ModelError: there is no such model, or it comes with GenesisSegment.
+        """
+        entry = self.catalogue[name]
+        if entry.is_bundled:
+            raise ModelError(f"The model {name} comes with GenesisSegment.", "There is nothing to download.")
+        page = entry.source.page or entry.source.url
+        by_hand = f"Or get the file from {page} and run: genesis-segment models import {name} FILE"
+        return Offer(entry.title, entry.source, entry.licence, by_hand)
+
+    def download(self, name: str, consent: Consent, job: Job) -> Path:
+        """The file of a model, downloaded if it is not installed; ``consent`` is asked before the first request.
+
+        Raises:
+            ConsentError: not agreed; nothing was requested.
+            NetworkError, OutputError: it could not be fetched or stored; says why.
+            ModelError: there is no such model, or what arrived is not it.
+            Cancelled: by the job; what has arrived is kept for the next time.
+        """
+        offer = self.offer(name)
+        return self._cache.download(offer, consent, job, accept=lambda path: self._accept(self.catalogue[name], path))
+
+    def import_file(self, name: str, source: Path, job: Job | None = None) -> Path:
+        """Installs a file that was brought here by hand, after looking into it.
+
+        Raises:
+            ModelError: there is no such model, or the file is not it.
+            OutputError: it could not be stored.
+        """
+        entry = self.catalogue[name]
+        if entry.is_bundled:
+            raise ModelError(f"The model {name} comes with GenesisSegment.", "There is nothing to import.")
+        return self._cache.adopt(entry.source, source, job or Job(), accept=lambda path: self._accept(entry, path))
+
+    def remove(self, name: str) -> bool:
+        """Deletes a model's file and record; says whether there was anything.
+
+        Raises:
+            ModelError: there is no such model, or it comes with GenesisSegment.
+            OutputError: it could not be deleted.
+        """
+        entry = self.catalogue[name]
+        if entry.is_bundled:
+            raise ModelError(f"The model {name} comes with GenesisSegment.", "It cannot be removed.")
+        return self._cache.remove(entry.source)
+
+    def resolve(self, name_or_path: str | Path) -> ResolvedModel:
+        """The model to segment with, by its name in the catalogue or by a file.
+
+        A file is a PyTorch checkpoint, or .onnx with a .json of the same name beside it (schema: "metadata").
+
+        Raises:
+            ModelError: there is no such model or file, it is not installed, damaged, or not for segmentation.
+        """
+        name = str(name_or_path)
+        if name in self.catalogue:
+            return self._resolve_entry(self.catalogue[name])
+        path = Path(name_or_path).expanduser()
+        if path.is_file():
+            return _own_onnx(path) if path.suffix == ".onnx" else self._own_checkpoint(path)
+        if path.suffix or len(path.parts) > 1:
+            raise ModelError(f"There is no model file {path}.", "Give an existing file, or the name of a model.")
+        return self._resolve_entry(self.catalogue[name])
+
+    def _resolve_entry(self, entry: ModelEntry) -> ResolvedModel:
+        if entry.usable_for != "segmentation":
+            raise _not_for_segmentation(entry.id, self.catalogue)
+        path = self.path_of(entry.id)
+        # What was written with the network is surer than what the catalogue says of it.
+        facts = read_metadata(path.with_suffix(".json")) if path.suffix == ".onnx" else entry.facts
+        digest = self.sha256(entry.id) or sha256_of(path)
+        notes = (entry.note,) if entry.note else ()
+        return ResolvedModel(entry.id, entry.title, path, digest, facts, entry.licence, notes)
+
+    def _own_checkpoint(self, path: Path) -> ResolvedModel:
+        """A checkpoint of the person's own: known by its file name if the network agrees, else used by its network."""
+        checkpoint = self._read_checkpoint(path)
+        architecture = checkpoint.architecture
+        known = self.catalogue.by_file(path.name)
+        if known is not None and known.facts.architecture == architecture:
+            entry, licence = known, known.licence
+            note = f"Taken for {known.id} by the name of the file."
+        else:
+            default = self.catalogue.default_for(architecture)
+            if default is None:
+                what = f"{path} holds the network {architecture}, for which no way to segment is known."
+                raise ModelError(what, "Use a model in ONNX form with a .json that describes it.")
+            entry, licence = default, None
+            note = f"{path.name} has the network of {entry.id} and is used in the same way. Its licence is not known."
+        if entry.usable_for != "segmentation":
+            raise _not_for_segmentation(path.name, self.catalogue)
+        _require_outputs(path, checkpoint, entry)
+        facts = replace(entry.facts, options=checkpoint.options)
+        return ResolvedModel(path.name, path.name, path, checkpoint.sha256, facts, licence, (note,))
+
+    def _accept(self, entry: ModelEntry, path: Path) -> None:
+        """Raises if a file is not what the entry says, before it is trusted."""
+        checkpoint = self._read_checkpoint(path)
+        if checkpoint.architecture != entry.facts.architecture:
+            page = f" from {entry.source.page}" if entry.source.page else ""
+            raise ModelError(
+                f"{path} holds the network {checkpoint.architecture}, but {entry.id} has the network "
+                f"{entry.facts.architecture}.",
+                f"Give the file {entry.source.file}{page}.",
+            )
+        if entry.usable_for == "segmentation":
+            _require_outputs(path, checkpoint, entry)
+
+    def _bundled(self, entry: ModelEntry) -> Path:
+        return resource(f"Models/{entry.source.file}")
+
+
+def _own_onnx(path: Path) -> ResolvedModel:
+    facts = read_metadata(path.with_suffix(".json"))
+    note = f"{path.name} is a model of your own. Its licence is not known."
+    return ResolvedModel(path.name, path.name, path, sha256_of(path), facts, None, (note,))
+
+
+def _require_outputs(path: Path, checkpoint: CheckpointFacts, entry: ModelEntry) -> None:
+    expected = len(entry.facts.classes)
+    found = checkpoint.options.get("classes", expected)
+    if found != expected:
+        raise ModelError(
+            f"{path} has {found} outputs where {entry.id} has {expected}: what they stand for is not known.",
+            "Use a file with the published classes, or a model in ONNX form with a .json that describes it.",
+        )
+
+
+def _not_for_segmentation(name: str, catalogue: Catalogue) -> ModelError:
+    usable = ", ".join(entry.id for entry in catalogue if entry.usable_for == "segmentation")
+    return ModelError(f"{name} holds weights to start a training from; it segments nothing.", f"Choose from: {usable}.")
+
+
+def _load_checkpoint(path: Path) -> CheckpointFacts:
+    try:
+        from ..checkpoints import load
+    except ModuleNotFoundError as error:
+        raise ModelError(
+            f"{path.name} cannot be checked: {error.name} is not installed.", "Install PyTorch (pip install torch)."
+        ) from error
+    return load(path)
