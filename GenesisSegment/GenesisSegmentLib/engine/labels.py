@@ -1,0 +1,233 @@
+"""Reads label files back: what GenesisSegment writes, and reference labels with a table of their values.
+
+Forms:
+
+* a label map (.nii.gz, .nii, .nrrd, .mha) with ``<name>.json`` beside it. The table either maps values to classes
+  (``universal_model``, with ``universal_model_annotated`` for the classes that were looked for; several values may
+  make up one class) or names the values (``labels``, with ``classes_computed``);
+* a folder with such a ``labels.nii.gz`` and ``labels.json``;
+* a folder with one mask per class, ``<class>.nii.gz``;
+* a Slicer segmentation (.seg.nrrd), overlapping layers included.
+
+A label map holds one class per voxel: where a lesion was painted over its organ, the organ has a hole. The other two
+forms keep overlaps.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..core.classes import class_table, find_classes
+from ..core.errors import GeometryError, InputError
+from ..core.geometry import Geometry
+from ..core.segmentation import BITS, MAX_CLASSES, Segmentation
+from .export.segnrrd import COMPUTED_FIELD
+from .export.targets import FOLDER_TABLE, suffix_of, table_path
+from .images.itk_files import read_metaimage, read_nrrd
+from .images.nifti import read_nifti
+from .images.sitk import geometry_from_sitk
+
+REFERENCE_NAME = "labels.nii.gz"
+_READERS = {".nii.gz": read_nifti, ".nii": read_nifti, ".nrrd": read_nrrd, ".mha": read_metaimage}
+_AGAIN = "Copy or export the file again."
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Labels from a file. ``segmentation.classes`` are the classes that were looked for, marked or not.
+
+    ``notes`` are sentences for the person, such as names that were passed over.
+    """
+
+    segmentation: Segmentation
+    notes: tuple[str, ...] = ()
+
+
+def read_labels(path: Path | str) -> Labels:
+    """Labels from any of the forms above.
+
+    Raises:
+        InputError: missing, damaged, no labels, or values that no table explains.
+        GeometryError: the grid cannot be placed, or masks of one folder lie on different grids.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist.", "Check the path.")
+    try:
+        if path.is_dir():
+            return _read_label_map(path / REFERENCE_NAME) if (path / REFERENCE_NAME).is_file() else _read_folder(path)
+        if suffix_of(path) == ".seg.nrrd":
+            return _read_seg_nrrd(path)
+        if suffix_of(path) in _READERS:
+            return _read_label_map(path)
+    except OSError as error:
+        raise InputError(f"{path} could not be read: {error.strerror or error}.", "Check its permissions.") from error
+    raise InputError(f"{path.name} is not a label file that can be read.", f"Give .seg.nrrd, {', '.join(_READERS)}.")
+
+
+def _read_label_map(path: Path) -> Labels:
+    table_file = table_path(path)
+    if not table_file.is_file():
+        raise InputError(
+            f"{path.name} has no {table_file.name} beside it, so it cannot be told which value is which class.",
+            'Write one, such as {"labels": {"1": "spleen", "2": "liver"}}.',
+        )
+    values, classes, notes = _value_table(_json(table_file), table_file)
+    labels, geometry = _read_values(path)
+    lut = np.zeros(np.iinfo(labels.dtype).max + 1, dtype=BITS)
+    for value, index in values.items():
+        lut[value] = BITS(1 << (index - 1)) if index else 0
+    bits = np.empty(labels.shape, dtype=BITS, order="F")
+    used = np.zeros(lut.shape, dtype=bool)
+    for k in range(labels.shape[2]):  # by slice: an index array of the whole volume would take eight bytes a voxel
+        bits[..., k] = lut[labels[..., k]]
+        used[labels[..., k]] = True
+    unknown = set(np.flatnonzero(used).tolist()) - set(values) - {0}
+    if unknown:
+        listed = ", ".join(str(v) for v in sorted(unknown))
+        raise InputError(f"{path.name} holds values that {table_file.name} does not explain: {listed}.", "Add them.")
+    return Labels(Segmentation(bits, geometry, classes), notes)
+
+
+def _value_table(table: dict[str, Any], path: Path) -> tuple[dict[int, int], tuple[int, ...], tuple[str, ...]]:
+    """Class of each value (0 where it is none of ours), classes that were looked for, and notes."""
+    try:
+        names = {int(value): str(name) for value, name in table.get("labels", {}).items()}
+        mapped = {int(value): int(index) for value, index in table.get("universal_model", {}).items()}
+        looked_for = table.get("universal_model_annotated", table.get("classes_computed"))
+        looked_for = None if looked_for is None else {int(c) for c in looked_for}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{path.name} is not a table of label values.", 'Write "labels": {"1": "spleen"}.') from error
+    notes: tuple[str, ...] = ()
+    if "universal_model" in table:
+        values = dict.fromkeys(names, 0) | mapped
+    else:
+        values = {value: class_named(name) or 0 for value, name in names.items()}
+        notes = _passed_over(names[value] for value, index in values.items() if not index)
+    classes = set(values.values()) - {0} if looked_for is None else looked_for
+    if not classes <= set(class_table()):
+        raise InputError(f"{path.name} names classes that do not exist.", f"Classes are 1 to {MAX_CLASSES}.")
+    if not classes and not names:
+        raise InputError(f"{path.name} names no label.", 'Write "labels": {"1": "spleen"}.')
+    stray = set(values.values()) - {0} - classes
+    if stray:
+        slugs = ", ".join(class_table()[c].slug for c in sorted(stray))
+        raise InputError(f"{path.name} gives values to classes that it says were not looked for: {slugs}.", "Mend it.")
+    return values, tuple(sorted(classes)), notes
+
+
+def _read_folder(folder: Path) -> Labels:
+    table_file = folder / FOLDER_TABLE
+    notes: tuple[str, ...] = ()
+    if table_file.is_file():
+        files, classes = _folder_table(_json(table_file), table_file)
+    else:
+        masks = (path for path in sorted(folder.iterdir()) if suffix_of(path) in _READERS and path.name[0] != ".")
+        found = {path: class_named(path.name[: -len(suffix_of(path))]) for path in masks}
+        files = {index: path for path, index in found.items() if index}
+        notes = _passed_over(path.name for path, index in found.items() if not index)
+        classes = set(files)
+    if not classes:
+        raise InputError(f"There is no mask in {folder}.", "Give a folder with one mask per class: spleen.nii.gz, ...")
+    if not files:
+        raise InputError(f"No class was found in {folder}, so its grid is not known.", "Give a label map instead.")
+    geometry: Geometry | None = None
+    for index, path in files.items():
+        mask, own = _read_values(path)
+        if geometry is None:
+            geometry, bits = own, np.zeros(own.shape, dtype=BITS, order="F")
+        if not own.matches(geometry):
+            raise GeometryError(f"The masks in {folder} lie on different grids ({path.name}).", _AGAIN)
+        bits[mask != 0] |= BITS(1 << (index - 1))
+    assert geometry is not None  # there was a file
+    return Labels(Segmentation(bits, geometry, tuple(sorted(classes))), notes)
+
+
+def _folder_table(table: dict[str, Any], path: Path) -> tuple[dict[int, Path], set[int]]:
+    """File of each class that was found, and the classes that were looked for."""
+    try:
+        files = {int(index): path.with_name(Path(name).name) for index, name in table["files"].items()}
+        classes = {int(index) for index in table["classes_computed"]}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path.name} is not a table of masks.", _AGAIN) from error
+    missing = [file.name for file in files.values() if not file.is_file()]
+    if missing:
+        raise InputError(f"{path.parent} lacks {', '.join(missing)}, which {path.name} names.", _AGAIN)
+    return files, classes
+
+
+def _read_seg_nrrd(path: Path) -> Labels:
+    try:
+        image = sitk.ReadImage(str(path))
+    except RuntimeError as error:
+        raise InputError(f"{path.name} is damaged or not a NRRD file.", _AGAIN) from error
+    fields = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
+    if "NRRD_space" not in fields or image.GetDimension() != 3:
+        raise GeometryError(f"{path.name} does not say how it lies in the patient.", "Save it again from 3D Slicer.")
+    geometry = geometry_from_sitk(image)
+    geometry.check()
+    layers = sitk.GetArrayViewFromImage(image)
+    layers = layers.reshape(*layers.shape[:3], -1).transpose(2, 1, 0, 3)
+    bits = np.zeros(geometry.shape, dtype=BITS, order="F")
+    classes: set[int] = set()
+    unknown = []
+    for n in range(sum(key.endswith("_ID") and key.startswith("Segment") for key in fields)):
+        name, identity = fields.get(f"Segment{n}_Name", ""), fields.get(f"Segment{n}_ID", "")
+        index = class_named(identity) or class_named(name)
+        if index is None:
+            unknown.append(name or identity)
+            continue
+        # Files of Slicer before 4.11 have one layer per segment and no label values.
+        layer = int(fields.get(f"Segment{n}_Layer", n if layers.shape[3] > 1 else 0))
+        value = int(fields.get(f"Segment{n}_LabelValue", 1))
+        bits[layers[..., layer] == value] |= BITS(1 << (index - 1))
+        classes.add(index)
+    classes |= {index for slug in fields.get(COMPUTED_FIELD, "").split() if (index := class_named(slug))}
+    if not classes:
+        raise InputError(f"{path.name} holds no segment that is named like one of the classes.", "Rename its segments.")
+    return Labels(Segmentation(bits, geometry, tuple(sorted(classes))), _passed_over(unknown))
+
+
+def class_named(name: str) -> int | None:
+    """The class that a name, slug or synonym stands for; None for none, for several ("lungs") and for bare numbers."""
+    if name.strip().isdigit():
+        return None
+    try:
+        found = find_classes([name])
+    except InputError:
+        return None
+    return found[0] if len(found) == 1 else None
+
+
+def _read_values(path: Path) -> tuple[np.ndarray, Geometry]:
+    """Whole, non-negative label values (i, j, k) and their grid."""
+    values, geometry = _READERS[suffix_of(path)](path)
+    if values.dtype.kind == "f" and not (values == np.rint(values)).all():
+        raise InputError(f"{path.name} holds fractions: it is an image or a probability map, not labels.", _AGAIN)
+    if values.size and (values.min() < 0 or values.max() > np.iinfo(np.uint16).max):
+        raise InputError(
+            f"{path.name} holds values from {values.min()} to {values.max()}: these are not labels.", _AGAIN
+        )
+    return values.astype(np.uint16, copy=False), geometry
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path.name} is not JSON.", _AGAIN) from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path.name} is not a table of label values.", 'Write "labels": {"1": "spleen"}.')
+    return document
+
+
+def _passed_over(names: Iterable[str]) -> tuple[str, ...]:
+    listed = sorted(names)
+    return (f"Passed over, as they are none of the classes: {', '.join(listed)}.",) if listed else ()

@@ -1,0 +1,273 @@
+"""Post-processing: which voxels of the thresholded channels are believed.
+
+Three variants (models.md 2.1):
+
+``published``
+    As released with the Universal Model, faults included: it fails where the pancreas is empty, and it erases both
+    lungs where they form one component.
+``published_abdomenatlas``
+    As released with AbdomenAtlas: lesions are cleaned, lungs of very unequal size are repaired.
+``safe``
+    The default. As AbdomenAtlas, but nothing is wiped without a reason:
+
+    * an empty pancreas leaves the portal and splenic vein untouched (as AbdomenAtlas);
+    * a single lung stays, on its side of the body; lungs that touch are parted; joined lungs with a fragment do not
+      become one class; the channels are a tie-breaker (:func:`GenesisSegmentLib.engine.lungs.safe`);
+    * aorta, colon and intestine may enter the scan in several pieces (ascending and descending): all pieces of at
+      least a tenth of the largest are kept, not the largest alone;
+    * the number of lesions is not limited (the published limit is one pancreas tumour, 20 liver tumours); the
+      smallest volume is;
+    * every lesion needs a host. Kidney, liver and pancreas tumours and kidney cysts are cut to the host widened by
+      3 mm, because there the organ's channel includes its lesions. Lung, colon and hepatic vessel tumours are not part
+      of the organ's channel: these are kept whole where they touch the host (for the last: the liver or its vessels).
+
+Voxel counts and widths are stated at 1.5 mm; on other grids they are scaled to the same volume and length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..core.classes import class_table
+from ..core.errors import GenesisError, InputError
+from ..core.geometry import Box
+from ..core.segmentation import BITS, MAX_CLASSES, class_boxes, pack
+from . import lungs
+from .components import closed, dilated, largest, touching
+
+VARIANTS = ("published", "published_abdomenatlas", "safe")
+STATED_SPACING_MM = 1.5
+HOST_MARGIN_MM = 3.0
+
+LIVER, AORTA, VEIN, PANCREAS, HEPATIC_VESSEL = 6, 8, 10, 11, 15
+LUNGS = RIGHT_LUNG, LEFT_LUNG = 16, 17
+COLON, INTESTINE = 18, 19
+LESIONS = {26: (5, 80), 27: (20, 20), 28: (1, 100), 29: (10, 80), 30: (10, 30), 31: (3, 100), 32: (20, 20)}
+"""Per lesion class: how many components AbdomenAtlas keeps, and the voxels at 1.5 mm that each must exceed."""
+CUT_TO_HOST = {"published": (26, 27), "published_abdomenatlas": (26, 27), "safe": (26, 27, 28, 32)}
+"""Lesions that lose what lies outside their host."""
+KEPT_AT_HOST = {"published": (), "published_abdomenatlas": (), "safe": (29, 30, 31)}
+"""Lesions that are kept whole where they touch their host."""
+IN_PIECES = (AORTA, COLON, INTESTINE)
+PIECE_SHARE = 0.1
+
+
+class PostprocessError(GenesisError):
+    """The published post-processing fails on this prediction, as it does in its release."""
+
+    code = "postprocess"
+
+
+def postprocess(
+    masks: np.ndarray, variant: str = "safe", spacing_mm: Sequence[float] = (STATED_SPACING_MM,) * 3
+) -> np.ndarray:
+    """Cleans all 32 classes.
+
+    Args:
+        masks: boolean (classes, x, y, z) on RAS axes, channel = class - 1; not modified.
+        variant: "published", "published_abdomenatlas" or "safe".
+        spacing_mm: voxel spacing along x, y, z.
+
+    Returns:
+        A new boolean array of the same shape.
+
+    Raises:
+        PostprocessError: "published" with an empty pancreas.
+        InputError: the variant is unknown, or the array is not of this form.
+    """
+    masks = np.asarray(masks)
+    if masks.ndim != 4 or not 1 <= masks.shape[0] <= MAX_CLASSES:
+        raise InputError(f"Masks of shape (classes, x, y, z) with up to 32 classes are needed, not {masks.shape}.")
+    classes = tuple(range(1, masks.shape[0] + 1))
+    bits = pack(((c, masks[c - 1].astype(bool)) for c in classes), masks.shape[1:])
+    cleaned = postprocess_bits(bits, classes, variant, spacing_mm)
+    return np.stack([(cleaned & BITS(1 << (c - 1))) != 0 for c in classes])
+
+
+def postprocess_bits(
+    bits: np.ndarray,
+    classes: Iterable[int],
+    variant: str = "safe",
+    spacing_mm: Sequence[float] = (STATED_SPACING_MM,) * 3,
+    asked: Iterable[int] | None = None,
+    middle: int | None = None,
+) -> np.ndarray:
+    """Cleans the masks of a bit volume.
+
+    Args:
+        bits: uint32 (x, y, z) on RAS axes, bit ``c - 1`` for class ``c``; not modified.
+        classes: the classes that were computed. A rule that needs one that is not among them is skipped, and the
+            class stays as it is; :func:`needed_classes` says what to compute so that no rule is skipped.
+        variant: "published", "published_abdomenatlas" or "safe".
+        spacing_mm: voxel spacing along x, y, z.
+        asked: the classes to clean and return (default: all computed). The others serve only as hosts.
+        middle: first index right of the body's midline (default: the middle of the first axis).
+
+    Returns:
+        New bits of the same shape, with the asked classes only.
+
+    Raises:
+        PostprocessError: "published", pancreas and portal vein both asked for, and the pancreas is empty.
+        InputError: the variant is unknown.
+    """
+    if variant not in VARIANTS:
+        raise InputError(f'There is no post-processing "{variant}".', f"Choose from: {', '.join(VARIANTS)}.")
+    computed = frozenset(classes)
+    wanted = computed if asked is None else computed.intersection(asked)
+    middle = bits.shape[0] // 2 if middle is None else middle
+    cleaner = _Cleaner(bits, computed, variant, tuple(float(s) for s in spacing_mm), middle)
+    if variant == "published" and {VEIN, PANCREAS} <= wanted and PANCREAS not in cleaner.boxes:
+        raise PostprocessError(
+            "The published post-processing fails on this scan: no pancreas was found, at whose lower end the portal "
+            "and splenic vein is cut.",
+            'Use the post-processing "safe", or leave out one of the two classes.',
+        )
+    cleaned = np.zeros_like(bits)
+    for index in sorted(wanted):
+        region = cleaner.clean(index)
+        if region is not None:
+            cleaned[region.box.slices] |= region.mask * BITS(1 << (index - 1))
+    return cleaned
+
+
+def needed_classes(classes: Iterable[int], variant: str = "safe") -> tuple[int, ...]:
+    """The classes, ascending, that must be computed so that no rule for ``classes`` is skipped."""
+    needed = set(classes)
+    for index in tuple(needed):
+        if index == VEIN:
+            needed.add(PANCREAS)
+        elif index in LUNGS:
+            needed.update(LUNGS)
+        elif index in CUT_TO_HOST[variant] or index in KEPT_AT_HOST[variant]:
+            needed.update(_hosts(index))
+    return tuple(sorted(needed))
+
+
+@dataclass(frozen=True, eq=False)
+class _Region:
+    """A mask (x, y, z) inside a box of the volume."""
+
+    box: Box
+    mask: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Cleaner:
+    """The rules. Each reads the raw masks and nothing that another rule made, so their order does not matter."""
+
+    bits: np.ndarray
+    computed: frozenset[int]
+    variant: str
+    spacing_mm: tuple[float, ...]
+    middle: int
+
+    def clean(self, index: int) -> _Region | None:
+        """The cleaned mask of a class, or None where nothing is left of it."""
+        complete = self.computed.issuperset(needed_classes((index,), self.variant))
+        if index in LUNGS and complete:
+            return self._lungs.get(index)
+        if index not in self.boxes:
+            return None
+        if index == HEPATIC_VESSEL or not complete:
+            return self._raw(index)
+        if index == VEIN:
+            return self._vein(index)
+        if index in LESIONS:
+            return self._lesion(index)
+        return self._organ(index)
+
+    @cached_property
+    def boxes(self) -> dict[int, Box]:
+        """The box of each computed class that is not empty."""
+        return {c: box for c, box in class_boxes(self.bits).items() if c in self.computed}
+
+    def _organ(self, index: int) -> _Region:
+        raw = self._raw(index)
+        if self.variant == "safe" and index in IN_PIECES:
+            return _Region(raw.box, largest(raw.mask, count=None, share=PIECE_SHARE))
+        return _Region(raw.box, largest(raw.mask))
+
+    def _vein(self, index: int) -> _Region:
+        """Nothing below the lowest slice of the cleaned pancreas; untouched where there is none."""
+        vein = self._raw(index)
+        if PANCREAS in self.boxes:
+            pancreas = self._organ(PANCREAS)
+            lowest = pancreas.box.start[2] + int(np.flatnonzero(pancreas.mask.any(axis=(0, 1)))[0])
+            vein.mask[..., : max(0, lowest - vein.box.start[2])] = False
+        return vein
+
+    @cached_property
+    def _lungs(self) -> dict[int, _Region]:
+        if not self.boxes.keys() & set(LUNGS):
+            return {}
+        box = self._box(LUNGS)
+        if self.variant == "published_abdomenatlas":
+            box = Box((*box.start[:2], 0), (*box.stop[:2], self.bits.shape[2]))
+        right, left = self._mask(box, (RIGHT_LUNG,)), self._mask(box, (LEFT_LUNG,))
+        middle = self.middle - box.start[0]
+        if self.variant == "published":
+            right, left = lungs.published(right | left)
+        elif self.variant == "published_abdomenatlas":
+            scale = STATED_SPACING_MM**2 / (self.spacing_mm[0] * self.spacing_mm[1])
+            right, left = lungs.abdomenatlas(right | left, middle, scale)
+        else:
+            right, left = lungs.safe(right, left, middle, self.spacing_mm)
+        return {RIGHT_LUNG: _Region(box, right), LEFT_LUNG: _Region(box, left)}
+
+    def _lesion(self, index: int) -> _Region:
+        raw = self._raw(index)
+        box, mask = raw.box, raw.mask
+        if index in CUT_TO_HOST[self.variant]:
+            mask = mask & self._host(index, box, count=len(_hosts(index)))
+        if index in KEPT_AT_HOST[self.variant]:
+            mask = touching(mask, self._host(index, box, count=None))
+        if self.variant == "published":
+            return _Region(box, mask)
+        count, voxels = LESIONS[index]
+        above = voxels * STATED_SPACING_MM**3 / float(np.prod(self.spacing_mm))
+        return _Region(box, largest(mask, count if self.variant == "published_abdomenatlas" else None, above))
+
+    def _host(self, index: int, box: Box, count: int | None) -> np.ndarray:
+        """The host mask inside ``box``: raw hosts, ``count`` largest components, closed, then widened by 3 mm.
+
+        Closing sees background outside the volume, so it erodes at the edge of the volume, as published. Elsewhere the
+        margin round the hosts keeps that effect away.
+        """
+        inside = np.zeros(box.shape, dtype=bool)
+        hosts = tuple(c for c in _hosts(index) if c in self.boxes)
+        if not hosts:
+            return inside
+        radius = tuple(max(1, round(HOST_MARGIN_MM / s)) for s in self.spacing_mm)
+        around = self._box(hosts).grown(max(radius), self.bits.shape)  # type: ignore[arg-type]
+        host = dilated(closed(largest(self._mask(around, hosts), count), radius), radius)
+        start = np.maximum(box.start, around.start)
+        stop = np.maximum(start, np.minimum(box.stop, around.stop))
+        here = tuple(slice(*pair) for pair in zip(start - box.start, stop - box.start, strict=True))
+        there = tuple(slice(*pair) for pair in zip(start - around.start, stop - around.start, strict=True))
+        inside[here] = host[there]
+        return inside
+
+    def _raw(self, index: int) -> _Region:
+        box = self.boxes[index]
+        return _Region(box, self._mask(box, (index,)))
+
+    def _box(self, classes: Iterable[int]) -> Box:
+        """The smallest box holding all these classes, of which one at least is not empty."""
+        boxes = [self.boxes[c] for c in classes if c in self.boxes]
+        start = np.min([b.start for b in boxes], axis=0)
+        stop = np.max([b.stop for b in boxes], axis=0)
+        return Box(tuple(start.tolist()), tuple(stop.tolist()))
+
+    def _mask(self, box: Box, classes: Iterable[int]) -> np.ndarray:
+        """The union of these classes inside a box, as a new array."""
+        return (self.bits[box.slices] & BITS(sum(1 << (c - 1) for c in set(classes)))) != 0
+
+
+def _hosts(index: int) -> tuple[int, ...]:
+    """The organs in which a lesion may lie; a hepatic vessel tumour lies in the liver, beside the vessels."""
+    hosts = class_table()[index].hosts
+    return (LIVER, *hosts) if hosts == (HEPATIC_VESSEL,) else hosts
