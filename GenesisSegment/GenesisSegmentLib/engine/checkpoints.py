@@ -1,0 +1,247 @@
+"""Reads the published checkpoints, and our own: restricted loading, every key layout, an exact fit or none.
+
+Only weights are read. A file that asks for anything beyond tensors and plain numbers is refused before any of it runs.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import pickle
+import re
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..core.errors import ModelError
+from .models.cache import sha256_of
+from .networks import build
+from .networks.recognise import recognise
+
+Layout = Literal["A", "B", "C", "genesis", "plain"]
+"""How the keys of the Universal Model were written: A with ``module.backbone.``, B without ``backbone.``, C without
+``module.`` (models.md 1.8). "genesis" is the Genesis U-Net, "plain" any other network."""
+
+_SAFE_TORCH = (2, 6)
+_WRAPPERS = ("net", "state_dict")
+_UNIVERSAL_HEADS = ("precls_conv.", "GAP.", "controller.", "organ_embedding", "text_to_vision.")
+_BACKBONE_PART = re.compile(r"(swinViT|encoder\d+|decoder\d+|(down|up)_tr\d+|conv_\d_0|upcat_\d_\d)\.")
+_DAMAGE = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    AssertionError,
+    struct.error,
+    OverflowError,
+)
+_NAMED = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """Weights of a known network, checked key by key.
+
+    ``architecture`` and ``options`` are what :func:`~.networks.build` takes. ``state`` has our keys in our order;
+    ``sha256`` is that of the file; ``epoch`` is None where the file states none.
+    """
+
+    path: Path
+    architecture: str
+    options: Mapping[str, Any]
+    layout: Layout
+    state: Mapping[str, Tensor]
+    epoch: int | None
+    sha256: str
+
+    def network(self) -> nn.Module:
+        """The network with a copy of these weights, on the CPU, in evaluation mode."""
+        network = build(self.architecture, **self.options)
+        network.load_state_dict(dict(self.state), strict=True)
+        return network.eval()
+
+
+def load(path: str | Path, expected: str | None = None) -> Checkpoint:
+    """Reads a checkpoint file; ``expected`` is the name of the network that it should be, when the caller knows.
+
+    The file may be a bare state dict or hold one under ``net`` or ``state_dict``, in any layout. Keys and shapes must
+    be those of the network, without exception.
+
+    Raises:
+        ModelError: the file is missing, damaged or unsafe, or does not fit a network; says how.
+    """
+    path = Path(path)
+    digest = sha256_of(path)
+    document = _read(path)
+    weights = _weights_of(path, document)
+    try:
+        weights, layout = normalise(weights)
+        architecture, options = recognise(weights)
+        reference = build(architecture, **options).state_dict()
+    except ModelError as error:
+        raise ModelError(f"{path} cannot be used. {error.what}", error.remedy) from error
+    if expected is not None and architecture != expected:
+        raise ModelError(
+            f"{path} holds the network {architecture}, not {expected}.", "Choose the file that belongs to this model."
+        )
+    _require_fit(str(path), architecture, reference, weights)
+    return Checkpoint(
+        path=path,
+        architecture=architecture,
+        options=options,
+        layout="genesis" if architecture == "genesis_unet3d" else layout,
+        state={key: weights[key].detach() for key in reference},
+        epoch=_epoch_of(document),
+        sha256=digest,
+    )
+
+
+def normalise(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Layout]:
+    """Our keys for weights in layout A, B or C, and which of them it was ("plain" without a universal head).
+
+    ``module.`` is dropped where every key has it, however often; ``backbone.`` is added to a key of a universal
+    model's backbone that lacks it.
+
+    Raises:
+        ModelError: a weight is there twice, with and without ``backbone.``.
+    """
+    wrapped = False
+    while weights and all(key.startswith("module.") for key in weights):
+        weights = {key.removeprefix("module."): value for key, value in weights.items()}
+        wrapped = True
+    if not any(key.startswith(_UNIVERSAL_HEADS) for key in weights):
+        return dict(weights), "plain"
+    named = {key: f"backbone.{key}" if _BACKBONE_PART.match(key) else key for key in weights}
+    for key, name in named.items():
+        if name != key and name in weights:
+            raise ModelError(f'It has a weight both as "{key}" and as "{name}".', "Use the file as it was published.")
+    inserted = any(name != key for key, name in named.items())
+    return {named[key]: value for key, value in weights.items()}, "B" if inserted else "A" if wrapped else "C"
+
+
+def initialise_from_genesis(model: nn.Module, checkpoint: Checkpoint) -> None:
+    """Copies the Genesis U-Net, all but its output layer ``out_tr``, into the backbone of a Universal U-Net.
+
+    Raises:
+        ModelError: the checkpoint is not a Genesis U-Net, or the model's backbone is not that U-Net.
+    """
+    from .networks.unet3d import UNet3dBackbone
+
+    backbone = getattr(model, "backbone", None)
+    if checkpoint.architecture != "genesis_unet3d" or not isinstance(backbone, UNet3dBackbone):
+        raise ModelError(
+            f"{checkpoint.path} ({checkpoint.architecture}) cannot initialise this network.",
+            "Models Genesis weights of its 3-D U-Net fit the Universal Model with the U-Net backbone.",
+        )
+    weights = {key: value for key, value in checkpoint.state.items() if not key.startswith("out_tr.")}
+    _require_fit(str(checkpoint.path), "universal_unet", backbone.state_dict(), weights)
+    backbone.load_state_dict(weights, strict=True)
+
+
+def _read(path: Path) -> Any:
+    version = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
+    if version < _SAFE_TORCH:
+        raise ModelError(
+            f"PyTorch {torch.__version__} cannot load a checkpoint safely (CVE-2025-32434).",
+            "Install PyTorch 2.6 or newer.",
+        )
+    try:
+        with torch.serialization.safe_globals(_number_types()):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise _refusal(path, str(error)) from error
+    except _DAMAGE as error:
+        if str(error).startswith("Cannot use ``weights_only"):
+            raise _refusal(path, str(error)) from error
+        raise ModelError(
+            f"{path} is damaged or incomplete: it could not be read as a checkpoint.", "Download or copy it again."
+        ) from error
+
+
+def _number_types() -> list[Any]:
+    """What NumPy numbers in a checkpoint (a loss, an epoch) are made of: each holds a number and runs nothing."""
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = [type(np.dtype(code)) for code in ("f8", "f4", "i8", "i4", "?")]
+    return [(scalar, "numpy.core.multiarray.scalar"), (scalar, "numpy._core.multiarray.scalar"), np.dtype, *kinds]
+
+
+def _refusal(path: Path, message: str) -> ModelError:
+    """Says why the restricted loader did not go on, from what PyTorch says about it."""
+    wanted = re.search(r"GLOBAL (\S+)", message)
+    with path.open("rb") as stream:
+        head = stream.read(2)
+    if wanted:
+        why = f"besides weights it asks for {wanted[1]}, and loading that could run code"
+    elif head == b"PK" or head[:1] == b"\x80":
+        why = "it holds something other than weights, and loading that could run code"
+    else:
+        return ModelError(f"{path} is not a PyTorch checkpoint.", "Choose a .pth, .pt or .model file with weights.")
+    return ModelError(
+        f"{path} was refused: {why}.", "Use the publisher's file; if it is your own, save its state dict alone."
+    )
+
+
+def _weights_of(path: Path, document: Any) -> dict[str, Tensor]:
+    """The state dict of a document: the document itself, or what it wraps."""
+    if isinstance(document, Mapping):
+        wrapped = [document[name] for name in _WRAPPERS if isinstance(document.get(name), Mapping)]
+        state = wrapped[0] if wrapped else document
+        if state and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+            return dict(state)
+        entries = ", ".join(map(str, list(state)[:_NAMED])) or "nothing"
+    else:
+        entries = f"a {type(document).__name__}"
+    raise ModelError(f"{path} does not hold the weights of a network, but {entries}.", "Choose another file.")
+
+
+def _epoch_of(document: Any) -> int | None:
+    epoch = document.get("epoch")
+    known = isinstance(epoch, numbers.Real) and not isinstance(epoch, bool) and math.isfinite(epoch)
+    return int(float(epoch)) if known else None
+
+
+def _require_fit(
+    source: str, architecture: str, reference: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+) -> None:
+    """Raises a ModelError that names what is missing, unknown or of a wrong shape, unless all fits exactly."""
+    wrong = [
+        f"{key}: {_describe(weights[key])} instead of {_describe(value)}"
+        for key, value in reference.items()
+        if key in weights and not _alike(weights[key], value)
+    ]
+    faults = (
+        _count([key for key in reference if key not in weights], "missing"),
+        _count([key for key in weights if key not in reference], "unknown"),
+        _count(wrong, "of wrong shape or type"),
+    )
+    if any(faults):
+        raise ModelError(
+            f"{source} does not fit the network {architecture}; {'; '.join(filter(None, faults))}.",
+            "It is damaged or belongs to another network: download it again or choose another file.",
+        )
+
+
+def _alike(weight: Tensor, reference: Tensor) -> bool:
+    plain = weight.layout == torch.strided and weight.device == reference.device
+    same_kind = weight.is_floating_point() == reference.is_floating_point() and not weight.is_complex()
+    return plain and same_kind and weight.shape == reference.shape
+
+
+def _describe(weight: Tensor) -> str:
+    return f"{' x '.join(map(str, weight.shape)) or 'one number'} {str(weight.dtype).removeprefix('torch.')}"
+
+
+def _count(entries: list[str], fault: str) -> str:
+    if not entries:
+        return ""
+    more = f" and {len(entries) - _NAMED} more" if len(entries) > _NAMED else ""
+    return f"{len(entries)} {fault} ({', '.join(entries[:_NAMED])}{more})"

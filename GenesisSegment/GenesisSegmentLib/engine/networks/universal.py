@@ -1,0 +1,121 @@
+"""The CLIP-Driven Universal Model: a backbone, and a head whose weights are made per class (models.md 1.3).
+
+Literature: Liu et al., "CLIP-Driven Universal Model for Organ Segmentation and Tumor Detection", ICCV 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+TEXT_FEATURES = 512
+CONTEXT_FEATURES = 256
+HEAD_WIDTH = 8
+HEAD_SPLIT = (64, 64, 8, 8, 8, 1)
+"""How the 153 numbers of a class divide: w1, w2, w3, b1, b2, b3."""
+HEAD_NUMBERS = sum(HEAD_SPLIT)
+_CHUNK_VOXELS = 16384
+
+Embedding = Literal["word", "random"]
+
+
+class Backbone(Protocol):
+    """What the universal head needs of a backbone."""
+
+    deep_channels: int
+    feat_channels: int
+
+    def __call__(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 1, X, Y, Z) -> bottleneck (B, deep_channels, x, y, z), features (B, feat_channels, X, Y, Z)."""
+
+
+class UniversalModel(nn.Module):
+    """Backbone, text embedding and the per-class head of models.md 1.3.
+
+    ``embedding="word"`` keeps the text features in the buffer ``organ_embedding`` (classes, 512), not normalised;
+    ``"random"`` learns them in an ``Embedding`` (classes, 256). State-dict keys and their order are the published ones.
+    """
+
+    def __init__(self, backbone: nn.Module, classes: int = 32, embedding: Embedding = "word") -> None:
+        super().__init__()
+        sizes = cast(Backbone, backbone)
+        deep, feat = sizes.deep_channels, sizes.feat_channels
+        if embedding == "word":
+            self.register_buffer("organ_embedding", torch.zeros(classes, TEXT_FEATURES))
+        self.backbone = backbone
+        self.precls_conv = nn.Sequential(nn.GroupNorm(16, feat), nn.ReLU(), nn.Conv3d(feat, HEAD_WIDTH, 1))
+        self.GAP = nn.Sequential(
+            nn.GroupNorm(16, deep), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Conv3d(deep, CONTEXT_FEATURES, 1)
+        )
+        self.controller = nn.Conv3d(2 * CONTEXT_FEATURES, HEAD_NUMBERS, 1)
+        if embedding == "word":
+            self.text_to_vision = nn.Linear(TEXT_FEATURES, CONTEXT_FEATURES)
+        else:
+            self.organ_embedding = nn.Embedding(classes, CONTEXT_FEATURES)
+        self.embedding = embedding
+        self.classes = classes
+
+    def features(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Everything before the head: (B, 1, X, Y, Z) -> features (B, 8, X, Y, Z), class numbers (B, classes, 153).
+
+        The class numbers hold for this window only: they depend on the window's mean bottleneck features.
+        """
+        deep, feat = self.backbone(image)
+        return self.precls_conv(feat), self.class_numbers(deep)
+
+    def class_numbers(self, deep: Tensor) -> Tensor:
+        """Bottleneck (B, C, x, y, z) -> the 153 numbers of every class (B, classes, 153)."""
+        context = self.GAP(deep).flatten(1)
+        text = self.class_embedding()
+        pairs = torch.cat(
+            [
+                context[:, None].expand(-1, self.classes, -1),
+                text[None].to(context.dtype).expand(len(context), -1, -1),
+            ],
+            dim=2,
+        )
+        return F.linear(pairs, self.controller.weight.flatten(1), self.controller.bias)
+
+    def class_embedding(self) -> Tensor:
+        """One row of 256 features per class."""
+        if self.embedding == "random":
+            return self.organ_embedding.weight
+        return F.relu(self.text_to_vision(self.organ_embedding))
+
+    def forward(self, image: Tensor, channels: Sequence[int] | None = None) -> Tensor:
+        """(B, 1, X, Y, Z) in 0..1 -> logits (B, n, X, Y, Z) of the asked 0-based ``channels``, all by default."""
+        features, numbers = self.features(image)
+        return apply_head(features, numbers if channels is None else numbers[:, list(channels)])
+
+
+def apply_head(features: Tensor, numbers: Tensor, chunk_voxels: int = _CHUNK_VOXELS) -> Tensor:
+    """Three 1x1x1 convolutions per class: (B, 8, X, Y, Z), (B, n, 153) -> logits (B, n, X, Y, Z).
+
+    Equal to the published grouped convolution over ``n`` copies of the features, without the copies. With gradients
+    off, voxels are worked through in pieces that stay in the processor's cache.
+    """
+    b, n = numbers.shape[:2]
+    w1, w2, w3, b1, b2, b3 = numbers.split(HEAD_SPLIT, dim=2)
+    w1 = w1.reshape(b, n * HEAD_WIDTH, HEAD_WIDTH)
+    w2 = w2.reshape(b * n, HEAD_WIDTH, HEAD_WIDTH)
+    w3 = w3.reshape(b * n, 1, HEAD_WIDTH)
+    b1, b2, b3 = b1.reshape(b, n * HEAD_WIDTH, 1), b2.reshape(b * n, HEAD_WIDTH, 1), b3.reshape(b * n, 1, 1)
+    flat = features.flatten(2)
+
+    def logits(piece: Tensor) -> Tensor:
+        hidden = F.relu(torch.baddbmm(b1, w1, piece)).reshape(b * n, HEAD_WIDTH, -1)
+        hidden = F.relu(torch.baddbmm(b2, w2, hidden))
+        return torch.baddbmm(b3, w3, hidden).reshape(b, n, -1)
+
+    voxels = flat.shape[2]
+    if torch.is_grad_enabled() or voxels <= chunk_voxels:
+        out = logits(flat)
+    else:
+        out = flat.new_empty(b, n, voxels)
+        for start in range(0, voxels, chunk_voxels):
+            out[:, :, start : start + chunk_voxels] = logits(flat[:, :, start : start + chunk_voxels])
+    return out.reshape(b, n, *features.shape[2:])
