@@ -13,7 +13,7 @@ import pytest
 import GenesisSegmentLib
 from GenesisSegmentLib.core import files
 from GenesisSegmentLib.core.errors import InputError, OutputError
-from GenesisSegmentLib.core.files import atomic_file, atomic_folder
+from GenesisSegmentLib.core.files import atomic_file, atomic_folder, discard_unfinished
 
 WRITERS = {
     "file": """
@@ -134,6 +134,23 @@ def test_killed_in_the_middle_of_a_write_the_old_file_is_still_there(tmp_path, k
         assert writer.stdout.readline() == b"half\n"
         writer.send_signal(signal.SIGKILL)
     assert writer.returncode == -signal.SIGKILL
+    assert target.read_bytes() == b"old"
+
+
+def test_process_that_must_end_at_once_can_discard_what_it_had_begun(tmp_path):
+    target = tmp_path / "scan.nrrd"
+    target.write_bytes(b"old")
+    left = []
+
+    def write() -> None:
+        with atomic_file(target) as temporary:
+            temporary.write_bytes(b"ne")
+            discard_unfinished()
+            left.extend(tmp_path.iterdir())
+
+    with pytest.raises(OutputError):
+        write()
+    assert left == [target]
     assert target.read_bytes() == b"old"
 
 

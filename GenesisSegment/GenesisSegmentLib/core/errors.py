@@ -75,5 +75,5 @@ class Cancelled(GenesisError):
     code = "cancelled"
     exit_code = 130
 
-    def __init__(self) -> None:
-        super().__init__("The job was cancelled.", "Nothing was written.")
+    def __init__(self, remedy: str = "Nothing was written.") -> None:
+        super().__init__("The job was cancelled.", remedy)

@@ -15,6 +15,7 @@ from .errors import OutputError
 _CAUSES = {
     errno.ENOSPC: ("the disk is full", "Free some space or choose another folder."),
     errno.EDQUOT: ("the disk quota is used up", "Free some space or choose another folder."),
+    errno.EFBIG: ("the file would be larger than this disk or account allows", "Choose another folder."),
     errno.EROFS: ("the target is read-only", "Choose a folder that you may write to."),
     errno.EACCES: ("you have no permission to write there", "Choose a folder that you may write to."),
     errno.EPERM: ("you have no permission to write there", "Choose a folder that you may write to."),
@@ -22,6 +23,7 @@ _CAUSES = {
     errno.EEXIST: ("a part of the path is a file, not a folder", "Choose another target."),
     errno.EISDIR: ("the target is a folder", "Choose another target."),
 }
+_unfinished: set[Path] = set()
 
 
 @contextmanager
@@ -43,15 +45,12 @@ def atomic_file(target: Path) -> Iterator[Path]:
     """
     with output_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=target.parent))
-        try:
+        with _temporary_folder(target.parent) as folder:
             temporary = folder / target.name
             yield temporary
             fsync(temporary)
             temporary.replace(target)
             fsync_folder(target.parent)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -66,8 +65,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     """
     with output_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=target if target.is_dir() else target.parent))
-        try:
+        with _temporary_folder(target if target.is_dir() else target.parent) as folder:
             yield folder
             files = sorted(p for p in folder.rglob("*") if p.is_file())
             for path in files:
@@ -78,8 +76,23 @@ def atomic_folder(target: Path) -> Iterator[Path]:
                 final.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(final)
             fsync_folder(target)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+
+
+def discard_unfinished() -> None:
+    """Deletes what writers of this process have begun: for a process that must end without unwinding them."""
+    for folder in tuple(_unfinished):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _temporary_folder(place: Path) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=place))
+    _unfinished.add(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        _unfinished.discard(folder)
 
 
 def fsync(path: Path) -> None:
