@@ -13,6 +13,7 @@ import numpy as np
 
 from ...core.errors import InputError
 from ...core.volume import Volume
+from .refusals import LabelMapError
 from .rescale import to_int16
 
 LOWEST_HU, HIGHEST_HU = -1024, 32767
@@ -29,6 +30,7 @@ def check_ct(volume: Volume, units_stated: bool = False) -> Volume:
             agree with it; otherwise they have to prove it.
 
     Raises:
+        LabelMapError: it is a label map.
         InputError: not finite, not a CT, or not in Hounsfield units; the message says what it looks like instead.
     """
     voxels = volume.voxels
@@ -44,6 +46,7 @@ def check_ct(volume: Volume, units_stated: bool = False) -> Volume:
         raise InputError(f"The image is blank: every voxel is {lowest:g}.", "Export the image again.")
     values = _sample(voxels)
     if not (_agrees_with_hu(values) if units_stated else _proves_hu(values)):
+        _refuse_label_map(values)
         raise InputError(*_refusal(values, lowest, highest))
 
     notes = []
@@ -120,13 +123,18 @@ def _sample(voxels: np.ndarray) -> np.ndarray:
     return flat[::step].astype(np.float32)
 
 
+def _refuse_label_map(values: np.ndarray) -> None:
+    distinct = np.unique(values)
+    if distinct[0] >= 0 and distinct.size <= 64 and (distinct == np.rint(distinct)).all():
+        raise LabelMapError(
+            f"This looks like a label map ({distinct.size} different values), not a CT.", "Give the CT itself."
+        )
+
+
 def _refusal(values: np.ndarray, lowest: float, highest: float) -> tuple[str, str]:
     """What the values look like instead, and what to do."""
     extent = f"from {lowest:g} to {highest:g}"
-    distinct = np.unique(values)
-    whole = bool((distinct == np.rint(distinct)).all())
-    if lowest >= 0 and distinct.size <= 64 and whole:
-        return f"This looks like a label map ({distinct.size} different values), not a CT.", "Give the CT itself."
+    whole = bool((values == np.rint(values)).all())
     if _looks_shifted(values):
         return (
             f"The values {extent} look like a CT whose zero point was lost: soft tissue lies near 1000, not near 40.",

@@ -57,8 +57,8 @@ def read_volume(path: Path | str, series: str | None = None) -> Volume:
 def find_inputs(path: Path | str) -> tuple[Path, ...]:
     """The inputs of a batch: the path itself if it is a file or holds DICOM, else what a folder holds.
 
-    In a folder those are its volume files and every folder below it that holds DICOM files. Volume files deeper down
-    are left out, as results and label maps often lie there.
+    In a folder those are its volume files and every folder below it that holds DICOM files. Slicer segmentations are
+    left out, and so are volume files deeper down, as results and label maps often lie there.
 
     Raises:
         InputError: the path does not exist, or there is nothing in it.
@@ -69,7 +69,7 @@ def find_inputs(path: Path | str) -> tuple[Path, ...]:
     if path.is_file():
         return (path,)
     with system_errors(path):
-        files = [p for p in sorted(path.iterdir()) if p.is_file() and _suffix(p) and not p.name.startswith(".")]
+        files = [p for p in sorted(path.iterdir()) if p.is_file() and _is_volume(p)]
         folders = sorted({p.parent for p in dicom_files(path)})
     if not files and not folders:
         raise _nothing_in(path)
@@ -88,6 +88,11 @@ def _read_folder(folder: Path, series: str | None) -> Volume:
 def _suffix(path: Path) -> str | None:
     name = path.name.lower()
     return next((suffix for suffix in VOLUME_SUFFIXES if name.endswith(suffix)), None)
+
+
+def _is_volume(path: Path) -> bool:
+    name = path.name.lower()
+    return _suffix(path) is not None and not name.startswith(".") and not name.endswith(".seg.nrrd")
 
 
 def _nothing_in(folder: Path) -> InputError:

@@ -9,6 +9,10 @@ from pathlib import Path
 from ...core.errors import InputError
 
 
+class LabelMapError(InputError):
+    """A label map where a CT was expected: such a file often lies beside the CT that it belongs to."""
+
+
 @contextmanager
 def system_errors(path: Path) -> Iterator[None]:
     """Turns what the operating system says while ``path`` is read into an error with a remedy."""

@@ -1,0 +1,134 @@
+"""The published recipe (models.md 2), written plainly with MONAI: the yardstick for everything that is faster.
+
+It keeps all logits of the volume, their probabilities and the masks in memory at the same time, as the release does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...core.errors import InputError
+from ...core.geometry import Geometry
+from ...core.segmentation import BITS, pack
+from ...core.volume import Volume
+from ..postprocess import postprocess_bits
+from .spec import ModelSpec, Runtime, WindowDone
+
+if TYPE_CHECKING:
+    from monai.data import MetaTensor
+    from monai.transforms import Compose, Transform
+
+
+def run_published(
+    volume: Volume,
+    spec: ModelSpec,
+    runtime: Runtime,
+    classes: tuple[int, ...],
+    overlap: float,
+    variant: str,
+    done: WindowDone,
+    asked: tuple[int, ...] | None = None,
+) -> tuple[np.ndarray, int]:
+    """Bits uint32 (i, j, k) on the CT's own grid, and how many windows were run.
+
+    ``classes`` are computed, ``asked`` (all of them by default) are cleaned and returned: the others are their hosts.
+    """
+    import torch
+    from monai.inferers import sliding_window_inference
+
+    image, recipe = published_input(volume, spec)
+    window = spec.window or _whole(image.shape[1:], spec.multiple)
+    total, count = window_total(image.shape[1:], window, overlap), 0
+
+    def predict(piece: torch.Tensor) -> torch.Tensor:
+        nonlocal count
+        logits = runtime.logits(piece[0, 0].numpy(), spec.channels(classes))
+        count += 1
+        done(count, max(total, count))
+        return torch.as_tensor(logits)[None].cpu()
+
+    logits = sliding_window_inference(
+        image.as_tensor()[None], window, 1, predict, overlap=overlap, mode="gaussian", sigma_scale=0.125
+    )[0]
+    hard = torch.sigmoid(logits) > 0.5
+    bits = pack(zip(classes, hard.numpy(), strict=True), tuple(hard.shape[1:]))  # type: ignore[arg-type]
+    asked = classes if asked is None else asked
+    bits = postprocess_bits(bits, classes, variant, spec.spacing_mm, asked)
+    return _inverted(bits, asked, image, recipe, volume.geometry), count
+
+
+def published_input(volume: Volume, spec: ModelSpec) -> tuple[MetaTensor, Compose]:
+    """The image (1, X, Y, Z) that the windows are cut from, and the transforms that made it.
+
+    Raises:
+        InputError: nothing is left after the crop.
+    """
+    import torch
+    from monai.data import MetaTensor
+    from monai.transforms import Compose, CropForeground, Orientation, Spacing
+
+    recipe = Compose(
+        [
+            Orientation("RAS", labels=None),
+            Spacing(spec.spacing_mm, mode="bilinear", padding_mode="border"),
+            _scaling(spec),
+            CropForeground(select_fn=lambda x: x > 0, margin=0, allow_smaller=True),
+        ]
+    )
+    voxels = torch.from_numpy(np.ascontiguousarray(volume.voxels)).float()[None]
+    image = recipe(MetaTensor(voxels, affine=torch.from_numpy(volume.geometry.ijk_to_ras.copy())))
+    if image.numel() == 0:
+        raise InputError(
+            f"There is nothing above {spec.window_hu[0]:g} HU in this CT.",
+            "Check that its values are Hounsfield units.",
+        )
+    return image, recipe
+
+
+def _scaling(spec: ModelSpec) -> Transform:
+    """The intensity window; piecewise linear for a model that has more than two knots."""
+    import torch
+    from monai.transforms import Lambda, ScaleIntensityRange
+
+    if len(spec.window_hu) == 2:
+        (low, high), (first, last) = spec.window_hu, spec.window_values
+        return ScaleIntensityRange(low, high, first, last, clip=True)
+
+    def scale(image: torch.Tensor) -> torch.Tensor:
+        values = np.interp(image.numpy(), spec.window_hu, spec.window_values).astype(np.float32)
+        image.copy_(torch.from_numpy(values))
+        return image
+
+    return Lambda(scale, track_meta=True)
+
+
+def window_total(shape: tuple[int, ...], window: tuple[int, int, int], overlap: float) -> int:
+    """How many windows MONAI will ask for."""
+    from .ring import window_count
+
+    return window_count(tuple(max(n, w) for n, w in zip(shape, window, strict=True)), window, overlap)  # type: ignore[arg-type]
+
+
+def _inverted(
+    bits: np.ndarray, classes: tuple[int, ...], image: MetaTensor, recipe: Compose, native: Geometry
+) -> np.ndarray:
+    """Undoes crop, resampling (nearest) and orientation, class by class."""
+    import torch
+    from monai.data import MetaTensor
+    from monai.transforms.utils import convert_applied_interp_mode
+
+    out = np.zeros(native.shape, dtype=BITS)
+    for index in classes:
+        bit = BITS(1 << (index - 1))
+        mask = MetaTensor(torch.from_numpy(((bits & bit) != 0).astype(np.float32))[None], meta=image.meta)
+        mask.applied_operations = convert_applied_interp_mode(image.applied_operations, mode="nearest")
+        back = recipe.inverse(mask)[0].numpy() > 0.5
+        out |= np.where(back, bit, BITS(0))
+    return out
+
+
+def _whole(shape: tuple[int, ...], multiple: int) -> tuple[int, int, int]:
+    i, j, k = (-(-n // multiple) * multiple for n in shape)
+    return i, j, k

@@ -1,0 +1,130 @@
+"""Sliding windows without a volume of 32 float channels: a ring of planes, flushed as soon as they are final.
+
+Only as many planes along z as a window is deep are kept as logits. When no later window can touch a plane any more it
+goes to the sink, which keeps one bit per class and voxel. Memory: classes x X x Y x depth, not x Z.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Protocol
+
+import numpy as np
+
+from ...core.segmentation import BITS
+from .spec import Array, Runtime, WindowDone
+from .windows import importance, starts
+
+_PLANES_AT_ONCE = 16
+"""Planes that are divided and handed over in one go, so that the hand-over takes little memory beside the ring."""
+
+
+class PlaneSink(Protocol):
+    """Receives finished planes, in ascending order."""
+
+    def take(self, first: int, logits: np.ndarray) -> None:
+        """Logits float32 (n, X, Y, planes) of the planes from ``first`` on along z."""
+
+
+class BitSink:
+    """Keeps the sign of every logit as one bit of a uint32 volume; probability 0.5 is logit 0."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: tuple[int, ...]) -> None:
+        self.bits = np.zeros(shape, dtype=BITS)
+        self._classes = classes
+
+    def take(self, first: int, logits: np.ndarray) -> None:
+        """Sets the bits of the planes."""
+        planes = self.bits[:, :, first : first + logits.shape[3]]
+        for index, values in zip(self._classes, logits, strict=True):
+            planes |= np.where(values > 0, BITS(1 << (index - 1)), BITS(0))
+
+
+class LogitSink(BitSink):
+    """Keeps the bits, and the logits in half precision for interpolation; for coarse grids only."""
+
+    def __init__(self, shape: tuple[int, int, int], classes: tuple[int, ...]) -> None:
+        super().__init__(shape, classes)
+        self.logits = np.zeros((len(classes), *shape), dtype=np.float16)
+
+    def take(self, first: int, logits: np.ndarray) -> None:
+        """Sets bits and logits of the planes."""
+        super().take(first, logits)
+        self.logits[..., first : first + logits.shape[3]] = np.clip(logits, -6e4, 6e4)
+
+
+def window_count(shape: tuple[int, int, int], window: tuple[int, int, int], overlap: float) -> int:
+    """How many windows a grid takes."""
+    return int(np.prod([len(starts(n, w, overlap)) for n, w in zip(shape, window, strict=True)]))
+
+
+def slide(
+    image: np.ndarray,
+    runtime: Runtime,
+    channels: tuple[int, ...],
+    window: tuple[int, int, int],
+    overlap: float,
+    sink: PlaneSink,
+    done: WindowDone,
+    half: bool = False,
+) -> None:
+    """Runs every window of ``image`` float32 (X, Y, Z), no side below the window's, and hands final planes to ``sink``.
+
+    ``half`` accumulates in half precision. ``done`` is called after each window and may raise to stop.
+    """
+    xs, ys, zs = (starts(n, w, overlap) for n, w in zip(image.shape, window, strict=True))
+    total, count = len(xs) * len(ys) * len(zs), 0
+    if total == 1:
+        sink.take(0, runtime.to_numpy(runtime.logits(image, channels)))
+        done(1, 1)
+        return
+    ring = _Ring(image.shape, window, len(channels), runtime, half)
+    for n, z in enumerate(zs):
+        for x, y in product(xs, ys):
+            piece = image[x : x + window[0], y : y + window[1], z : z + window[2]]
+            ring.add(runtime.logits(piece, channels), x, y, z)
+            count += 1
+            done(count, total)
+        end = zs[n + 1] if n + 1 < len(zs) else image.shape[2]
+        for first, logits in ring.flush(z, end):
+            sink.take(first, logits)
+
+
+class _Ring:
+    """``depth`` planes of weighted logits and of weights, addressed by z modulo depth."""
+
+    def __init__(
+        self, shape: tuple[int, ...], window: tuple[int, int, int], channels: int, runtime: Runtime, half: bool
+    ) -> None:
+        self._depth = window[2]
+        self._runtime = runtime
+        self._weight = runtime.to_array(importance(window))
+        self._sum = runtime.zeros((channels, shape[0], shape[1], self._depth), half)
+        self._weights = runtime.zeros((shape[0], shape[1], self._depth), False)
+
+    def add(self, logits: Array, x: int, y: int, z: int) -> None:
+        """Adds a window's logits at its place; ``logits`` are used up."""
+        logits *= self._weight
+        across = slice(x, x + logits.shape[1]), slice(y, y + logits.shape[2])
+        for planes, part in self._pieces(z, z + self._depth):
+            self._sum[(slice(None), *across, planes)] += logits[..., part]
+            self._weights[(*across, planes)] += self._weight[..., part]
+
+    def flush(self, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
+        """First plane and mean logits float32 (n, X, Y, planes), a few planes at a time; these are free again."""
+        for first in range(start, stop, _PLANES_AT_ONCE):
+            for planes, part in self._pieces(first, min(first + _PLANES_AT_ONCE, stop)):
+                mean = self._sum[..., planes] / self._weights[..., planes]
+                self._sum[..., planes] = 0
+                self._weights[..., planes] = 0
+                yield first + part.start, self._runtime.to_numpy(mean)
+
+    def _pieces(self, start: int, stop: int) -> list[tuple[slice, slice]]:
+        """Planes start..stop as (slice of the ring, slice of the input), in one or two pieces."""
+        first = start % self._depth
+        head = min(stop - start, self._depth - first)
+        pieces = [(slice(first, first + head), slice(0, head))]
+        if head < stop - start:
+            pieces.append((slice(0, stop - start - head), slice(head, stop - start)))
+        return pieces

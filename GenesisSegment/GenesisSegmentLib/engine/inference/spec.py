@@ -1,0 +1,131 @@
+"""What the recipes need to know of a model and of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from ...core.errors import ModelError
+from ...core.segmentation import Segmentation
+from ..models.catalogue import ModelFacts
+
+Array = Any
+"""A numpy array or a torch tensor: the ring and the windows use only what both offer."""
+
+Upsampling = Literal["nearest", "linear"]
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """The facts of a segmentation model that inference depends on.
+
+    ``classes`` are the class indices in channel order, ``offered`` those worth asking for. Hounsfield units
+    ``window_hu`` become ``window_values``, linear in between and clipped beyond. ``window`` is the side of a window in
+    voxels, or None for a model that takes the whole scan in one pass; sides must be multiples of ``multiple``.
+    ``upsampling`` says how the masks come back to the CT's grid: the nearest voxel as published, or interpolated logits
+    for a coarse model.
+    """
+
+    id: str
+    classes: tuple[int, ...]
+    offered: tuple[int, ...]
+    spacing_mm: tuple[float, float, float]
+    window_hu: tuple[float, ...]
+    window: tuple[int, int, int] | None
+    overlap: float = 0.5
+    multiple: int = 32
+    upsampling: Upsampling = "nearest"
+    is_smoothed: bool = False
+    window_values: tuple[float, ...] = (0.0, 1.0)
+
+    @classmethod
+    def of(cls, model: str, facts: ModelFacts) -> ModelSpec:
+        """The spec of a model of the catalogue.
+
+        A model without a window takes the whole scan and works on a coarse grid: the scan is smoothed before it is
+        sampled, and its logits are interpolated on the way back.
+        """
+        recipe = facts.preprocessing
+        if recipe.spacing_mm is None:
+            raise ModelError(
+                f"{model} is made for the native grid of its training crops, not for whole CTs.",
+                "Choose another model; models list says which segment.",
+            )
+        is_coarse = recipe.window is None
+        return cls(
+            id=model,
+            classes=facts.classes,
+            offered=facts.offered,
+            spacing_mm=recipe.spacing_mm,
+            window_hu=recipe.intensity_hu,
+            window_values=recipe.intensity_values,
+            window=recipe.window,
+            overlap=recipe.overlap or 0.5,
+            multiple=8 if is_coarse else 32,
+            upsampling="linear" if is_coarse else "nearest",
+            is_smoothed=is_coarse,
+        )
+
+    def channels(self, classes: tuple[int, ...]) -> tuple[int, ...]:
+        """The network's channels of the given classes."""
+        return tuple(self.classes.index(c) for c in classes)
+
+
+class Runtime(Protocol):
+    """A network on a device."""
+
+    device: str
+    """Where it really runs: ``cpu``, ``cuda:0``..."""
+    ring_device: str
+    """Where logits are handed over and accumulate."""
+    is_plain: bool
+    """Whether fast paths are left aside, as in the published recipe."""
+    notes: tuple[str, ...]
+    """What the person should know, such as a fall-back to the CPU."""
+
+    def logits(self, window: np.ndarray, channels: tuple[int, ...]) -> Array:
+        """One window float32 (X, Y, Z) in 0..1 -> logits (n, X, Y, Z) of the asked channels, where the ring lies.
+
+        Always one window per forward: the universal model's batch norm looks at everything in the batch. The caller
+        may change the array.
+        """
+
+    def zeros(self, shape: tuple[int, ...], half: bool) -> Array:
+        """Zeros for accumulation, where ``logits`` come from."""
+
+    def to_array(self, values: np.ndarray) -> Array:
+        """A numpy array brought to where ``logits`` come from."""
+
+    def to_numpy(self, values: Array) -> np.ndarray:
+        """Values brought to the host as float32."""
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What the person asked for. ``classes`` None means all that the model offers."""
+
+    classes: tuple[int, ...] | None = None
+    recipe: Literal["fast", "published"] = "fast"
+    postprocess: Literal["safe", "published"] = "safe"
+    overlap: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class RunResult:
+    """A segmentation and how it came about. ``seconds`` per stage; ``notes`` are sentences for the person."""
+
+    segmentation: Segmentation
+    model: str
+    recipe: str
+    postprocess: str
+    device: str
+    windows: int
+    seconds: dict[str, float]
+    notes: tuple[str, ...] = field(default=())
+
+
+WindowDone = Callable[[int, int], None]
+"""Called with (windows done, windows in all)."""
