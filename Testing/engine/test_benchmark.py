@@ -1,0 +1,227 @@
+"""The benchmark measures both ways, compares what they give, and fails when it differs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+import typer
+from torch import Tensor
+from torch.nn import functional as F
+from typer.testing import CliRunner
+
+from builders import ct_voxels
+from GenesisSegmentLib.cli.benchmark import benchmark
+from GenesisSegmentLib.core.errors import Cancelled, GenesisError
+from GenesisSegmentLib.core.jobs import Job
+from GenesisSegmentLib.core.memory_plan import GIB
+from GenesisSegmentLib.engine import benchmark as package
+from GenesisSegmentLib.engine.benchmark import QUICK, Figure, Setting, all_agree, cases, measure, plot_figures, tasks
+from GenesisSegmentLib.engine.networks import universal
+
+TINY = replace(
+    QUICK,
+    head_side=8,
+    aggregate_shape=(20, 18, 30),
+    aggregate_window=12,
+    window_side=16,
+    conv_side=6,
+    rounds=1,
+)
+METRICS = (
+    "3-D convolution",
+    "Universal head, 32",
+    "Universal head, 5",
+    "Windows to masks",
+    "CT 16 x 18 x 20",
+    "Universal U-Net",
+)
+
+app = typer.Typer()
+app.command()(benchmark)
+
+
+@pytest.fixture(scope="module")
+def ct(tmp_path_factory) -> Path:
+    """A small CT in a file."""
+    path = tmp_path_factory.mktemp("ct") / "ct.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(ct_voxels((16, 18, 20)), np.diag([5.0, 5.0, 5.0, 1.0])), path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch, ct) -> Setting:
+    """Sizes that take seconds, and memory that need not be measured in processes of their own."""
+    setting = replace(TINY, ct=ct)
+    monkeypatch.setattr(package, "QUICK", setting)
+    monkeypatch.setattr(measure, "peak_of", lambda task, setting: 100.0 if "monai" in task else 25.0)
+    return setting
+
+
+def only(monkeypatch, case) -> None:
+    monkeypatch.setattr(cases, "CASES", {case: 1.0})
+
+
+def test_the_table_holds_every_metric(tmp_path, ct) -> None:
+    done = CliRunner().invoke(app, ["--output", str(tmp_path / "out"), "--ct", str(ct)], env={"COLUMNS": "200"})
+    assert done.exit_code == 0, done.output
+    for metric in (*METRICS, "Starter, whole CT"):
+        assert metric in done.output
+    for unit in ("CPU s", "wall s", "MB", "GFLOP/s"):
+        assert unit in done.output
+    document = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert document["agrees"] is True
+    assert document["machine"]["threads"] >= 1
+    for figure in document["figures"]:
+        if figure["ratio"] is not None and "GFLOP" not in figure["unit"]:
+            assert figure["ratio"] == pytest.approx(figure["plain"] / figure["ours"])
+    memory = [figure for figure in document["figures"] if figure["unit"] == "MB"]
+    assert [figure["ratio"] for figure in memory] == [4.0, 4.0]
+    assert (tmp_path / "out" / "benchmark.png").stat().st_size > 1000
+
+
+def test_json_for_machines(monkeypatch, ct) -> None:
+    only(monkeypatch, cases.head)
+    done = CliRunner().invoke(app, ["--json", "--ct", str(ct)])
+    assert done.exit_code == 0
+    document = json.loads(done.stdout)
+    assert {figure["unit"] for figure in document["figures"]} == {"CPU s", "wall s"}
+    assert all(figure["agreement"] == 1.0 for figure in document["figures"])
+
+
+def wrong_head(features: Tensor, numbers: Tensor) -> Tensor:
+    return universal_head(features, numbers).flip(1)  # classes in the wrong order
+
+
+def wrong_windows(image, setting):
+    return ring(image, setting) & np.uint32(0x7FFFFFFF)  # one class lost
+
+
+def wrong_input(volume):
+    prepared = ours(volume)
+    return replace(prepared, image=np.roll(prepared.image, 1, axis=0))  # one voxel to the side
+
+
+universal_head, ring, ours = universal.apply_head, tasks.aggregate_by_ring, tasks.input_by_ours
+
+
+@pytest.mark.parametrize(
+    ("case", "module", "name", "wrong", "metric"),
+    [
+        (cases.head, universal, "apply_head", wrong_head, "Universal head"),
+        (cases.windows, tasks, "aggregate_by_ring", wrong_windows, "Windows to masks"),
+        (cases.resampling, tasks, "input_by_ours", wrong_input, "CT 16 x 18 x 20"),
+    ],
+)
+def test_a_wrong_result_makes_the_command_fail(monkeypatch, ct, case, module, name, wrong, metric) -> None:
+    only(monkeypatch, case)
+    monkeypatch.setattr(module, name, wrong)
+    done = CliRunner().invoke(app, ["--ct", str(ct)], env={"COLUMNS": "200"})
+    assert done.exit_code == 1
+    assert "Results differ from the published ones" in done.stderr
+    assert metric in done.stderr
+
+
+def test_a_wrong_onnx_runtime_makes_the_command_fail(monkeypatch, tiny, ct) -> None:
+    from GenesisSegmentLib.engine.inference import runtimes
+
+    only(monkeypatch, cases.starter)
+    real = runtimes.apply_head
+    monkeypatch.setattr(runtimes, "apply_head", lambda *arguments: -real(*arguments))
+    if any(figure.plain is None for figure in cases.starter(tiny, Job())):
+        pytest.skip("the starter is not installed")
+    done = CliRunner().invoke(app, ["--ct", str(ct)])
+    assert done.exit_code == 1
+    assert "Starter" in done.stderr
+
+
+def test_a_starter_that_is_not_there_is_said_and_no_failure(monkeypatch) -> None:
+    from GenesisSegmentLib.core.errors import ModelError
+    from GenesisSegmentLib.engine.models.store import ModelStore
+
+    def missing(self, name):
+        raise ModelError("The file of the model starter is missing.", "Install GenesisSegment again.")
+
+    only(monkeypatch, cases.starter)
+    monkeypatch.setattr(ModelStore, "resolve", missing)
+    done = CliRunner().invoke(app, env={"COLUMNS": "200"})
+    assert done.exit_code == 0
+    assert "not measured" in done.output
+    assert "The file of the model starter is missing." in done.output
+
+
+def test_a_fast_path_that_is_off_is_no_failure(monkeypatch) -> None:
+    from GenesisSegmentLib.engine.inference import selftest
+
+    real = selftest.forward
+    monkeypatch.setattr(selftest, "forward", lambda n, i, c, paths: real(n, i, c, paths) * (-1 if paths else 1))
+    figures = cases.network(TINY, Job())
+    assert figures
+    assert all(figure.note.startswith("off") for figure in figures)
+    assert all_agree(figures)
+
+
+def test_the_published_head_is_a_loop_over_the_classes() -> None:
+    """The baseline itself against the plainest form."""
+    torch.manual_seed(0)
+    features, numbers = torch.randn(1, 8, 3, 4, 5), torch.randn(1, 6, 153)
+    found = tasks.published_head(features, numbers)
+    for index, p in enumerate(numbers[0]):
+        y = F.relu(F.conv3d(features, p[0:64].reshape(8, 8, 1, 1, 1), p[136:144]))
+        y = F.relu(F.conv3d(y, p[64:128].reshape(8, 8, 1, 1, 1), p[144:152]))
+        y = F.conv3d(y, p[128:136].reshape(1, 8, 1, 1, 1), p[152:153])
+        torch.testing.assert_close(found[:, index], y[:, 0], rtol=1e-4, atol=1e-4)
+
+
+def test_both_ways_run_in_turn() -> None:
+    order: list[str] = []
+    found = measure.race(lambda: order.append("A"), lambda: order.append("B"), 3, lambda: None)
+    assert "".join(order) == "ABABAB"
+    assert found.plain.wall > 0
+    assert found.ours.cpu > 0
+
+
+def test_the_benchmark_can_be_cancelled() -> None:
+    job = Job()
+    job.cancel()
+    with pytest.raises(Cancelled):
+        cases.run(TINY, job)
+
+
+def test_disagreement_is_below_the_least() -> None:
+    figure = Figure("x", 2.0, 1.0, "s", 2.0, 0.98, "", 0.99)
+    assert not figure.agrees
+    assert not all_agree([Figure("y", 2.0, 1.0, "s", 2.0, None), figure])
+    assert replace(figure, agreement=0.99).agrees
+    assert replace(figure, agreement=None).agrees
+
+
+def test_the_plot_can_be_drawn_without_any_ratio(tmp_path) -> None:
+    plot_figures(tmp_path / "empty.png", [Figure.not_measured("x", "not installed")])
+    assert (tmp_path / "empty.png").is_file()
+
+
+def test_peak_memory_is_measured_in_a_process_of_its_own(monkeypatch) -> None:
+    """The ring takes a fraction of what keeping all logits takes: here 32 classes of 1.2 million voxels."""
+    monkeypatch.undo()
+    setting = replace(TINY, aggregate_shape=(64, 64, 300), aggregate_window=32)
+    figure = measure.memory_figure("m", ("aggregate-monai", "aggregate-ring"), setting, lambda: None)
+    all_logits = 4 * 32 * 64 * 64 * 300 / measure.MIB
+    assert figure.plain > all_logits
+    assert figure.ours < all_logits / 2
+    assert figure.plain * measure.MIB < GIB  # the parent's memory is not counted in
+    assert figure.ratio == pytest.approx(figure.plain / figure.ours)
+
+
+@pytest.mark.skipif(shutil.which("false") is None, reason="needs a program that fails")
+def test_a_process_that_fails_is_an_error(monkeypatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setattr(measure.sys, "executable", shutil.which("false"))
+    with pytest.raises(GenesisError, match="could not be measured"):
+        measure.peak_of("aggregate-ring", TINY)
