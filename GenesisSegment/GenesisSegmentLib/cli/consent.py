@@ -101,13 +101,15 @@ def _allowed(value: bool | None) -> str:
 @contextmanager
 def job_with_bar(title: str) -> Iterator[Job]:
     """A job whose progress is a bar on stderr; the bar appears with the first report, after any question."""
+    console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
     task = bar.add_task(escape(title), total=1.0)
 

@@ -166,7 +166,11 @@ class _Sheet:
         return axes
 
     def write(self, left: float, top: float, text: str, *, size: float, **style: Any) -> None:
-        self.figure.text(left / WIDTH_PX, 1 - top / self.height, text, fontsize=size, va="top", **style)
+        # A name of a file is plain text, even with dollar signs or with bytes that are none.
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+        self.figure.text(
+            left / WIDTH_PX, 1 - top / self.height, text, fontsize=size, va="top", parse_math=False, **style
+        )
 
 
 def _draw_slice(

@@ -20,9 +20,9 @@ Numbers = tuple[float, float, float]
 class Preprocessing:
     """How a CT is prepared for a network.
 
-    ``spacing_mm`` None: the native grid; ``intensity_hu`` are the Hounsfield units that become
-    ``intensity_values``, linear in between and clipped beyond; ``window`` None: the whole scan in one pass; ``overlap`` is the published share of a window that its
-    neighbour covers again.
+    ``spacing_mm`` None: the native grid. ``intensity_hu`` are the Hounsfield units that become ``intensity_values``,
+    linear in between and clipped beyond. ``window`` None: the whole scan in one pass. ``overlap`` is the published
+    share of a window that its neighbour covers again.
     """
 
     orientation: str | None

@@ -1,0 +1,79 @@
+"""``genesis-segment evaluate``: how well a segmentation agrees with reference labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..core.jobs import Job
+from .console import print_json, print_note, print_out, run_cancellable, say, short
+from .tables import plain_table
+
+if TYPE_CHECKING:
+    from ..engine.evaluate import ClassScore
+
+
+def evaluate(
+    prediction: Annotated[
+        Path,
+        typer.Argument(
+            metavar="PREDICTION", help="Segmentation: .seg.nrrd, a label map with its .json, or a folder of masks."
+        ),
+    ],
+    reference: Annotated[Path, typer.Argument(metavar="REFERENCE", help="Reference labels in one of the same forms.")],
+    classes: Annotated[str, typer.Option(help="Only these, such as liver,kidneys.")] = "",
+    tolerance: Annotated[float, typer.Option(min=0.0, max=100.0, help="Tolerance of the surface Dice in mm.")] = 2.0,
+    csv: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a plot as PNG.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+) -> None:
+    """Compare a segmentation with reference labels: Dice, normalised surface Dice, 95% Hausdorff distance.
+
+    A class that the reference did not annotate is skipped, not counted as zero.
+    """
+    scores, notes = run_cancellable(Job(), lambda: _scores(prediction, reference, classes, tolerance))
+    for note in notes:
+        print_note(note)
+    if csv:
+        from ..engine.evaluate import write_scores_csv
+
+        write_scores_csv(csv, scores, tolerance)
+        say(f"Table: {short(csv)}")
+    if plot:
+        from ..engine.score_plot import plot_scores
+
+        plot_scores(plot, scores, tolerance)
+        say(f"Plot: {short(plot)}")
+    if as_json:
+        print_json({"tolerance_mm": tolerance, "scores": [asdict(s) for s in scores]})
+    else:
+        score_table(scores, tolerance)
+
+
+def _scores(
+    prediction: Path, reference: Path, classes: str, tolerance: float
+) -> tuple[tuple[ClassScore, ...], tuple[str, ...]]:
+    from ..core.classes import find_classes
+    from ..engine.evaluate import evaluate as score
+    from ..engine.labels import read_labels
+
+    names = [name for name in classes.split(",") if name.strip()]
+    wanted = find_classes(names) if names else None
+    predicted, truth = read_labels(prediction), read_labels(reference)
+    return score(predicted.segmentation, truth.segmentation, wanted, tolerance), (*predicted.notes, *truth.notes)
+
+
+def score_table(scores: Sequence[ClassScore], tolerance: float) -> None:
+    """One row per class; a number that is not defined stays empty."""
+    table = plain_table("Class", "Dice", f"NSD {tolerance:g} mm", "HD95 mm", "Predicted ml", "Reference ml")
+    table.add_column("Status")
+    for s in scores:
+        numbers = (s.dice, s.nsd, s.hd95_mm, s.predicted_ml, s.reference_ml)
+        digits = (3, 3, 1, 1, 1)
+        cells = ("" if n is None else f"{n:.{d}f}" for n, d in zip(numbers, digits, strict=True))
+        table.add_row(s.name, *cells, s.status)
+    print_out(table)

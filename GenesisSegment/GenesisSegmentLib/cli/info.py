@@ -1,0 +1,91 @@
+"""``genesis-segment info``: versions, devices, free memory, and which fast paths are on."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from importlib import metadata
+from typing import Annotated, Any
+
+import typer
+
+from .. import __version__
+from ..core.jobs import Job
+from .consent import grid
+from .console import out, print_json
+
+_PACKAGES = (
+    "torch",
+    "monai",
+    "numpy",
+    "scipy",
+    "SimpleITK",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "connected-components-3d",
+    "pydicom",
+    "highdicom",
+)
+
+
+def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False) -> None:
+    """Show versions, devices, free memory, folders, and which fast paths passed their self-test on this machine."""
+    facts = _facts()
+    if as_json:
+        print_json(facts)
+        return
+    gib = 1024**3
+    devices = [
+        f"{d['name']}: {d['title']}, {d['free_bytes'] / gib:.1f} of {d['total_bytes'] / gib:.1f} GB free"
+        for d in facts["devices"]
+    ]
+    paths = [f"{p['name']} on {p['device']}: {'on' if p['is_on'] else 'off'}, {p['why']}" for p in facts["fast_paths"]]
+    out.print(
+        grid(
+            {
+                "GenesisSegment": facts["version"],
+                "Python": f"{facts['python']} on {facts['system']}",
+                "Packages": "\n".join(f"{k} {v or 'not installed'}" for k, v in facts["packages"].items()),
+                "Devices": "\n".join(devices),
+                "ONNX Runtime": ", ".join(facts["onnx_providers"]),
+                "Fast paths": "\n".join(paths),
+                "Models": "\n".join(f"{k}: {v}" for k, v in facts["models"].items()),
+                "Data folder": facts["data_folder"],
+            }
+        )
+    )
+
+
+def _facts() -> dict[str, Any]:
+    import onnxruntime
+
+    from ..engine.devices import list_devices
+    from ..engine.home import data_home
+    from ..engine.models.store import ModelStore
+    from ..engine.open_model import verdicts_for
+
+    store = ModelStore.of_this_person()
+    devices = list_devices()
+    starter, job = store.resolve("starter"), Job()
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "devices": [asdict(device) for device in devices],
+        "onnx_providers": onnxruntime.get_available_providers(),
+        "fast_paths": [
+            {"device": device.name, **asdict(verdict)}
+            for device in devices
+            for verdict in verdicts_for(starter, device.name, job)
+        ],
+        "models": {entry.id: store.status(entry.id) for entry in store.catalogue},
+        "data_folder": str(data_home()),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,0 +1,157 @@
+"""The files of one case: where they lie, the report that describes them, and how they appear together or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.errors import OutputError
+from ..core.files import atomic_file, atomic_folder
+from .export import Format, format_of
+from .export.targets import suffix_of
+from .models.cache import sha256_of
+
+_SIDE_FILES = ("measurements.csv", "measurements.json", "overview.png", "report.json")
+
+
+@dataclass(frozen=True)
+class CasePaths:
+    """Where the results of one CT go: all in ``folder``; ``segmentation`` is a file, or that folder, with masks."""
+
+    folder: Path
+    segmentation: Path
+    measurements_csv: Path
+    measurements_json: Path
+    overview: Path
+    report: Path
+
+    @classmethod
+    def beside(cls, target: Path) -> CasePaths:
+        """Side files inside a folder of masks, or beside a single file under its name."""
+        if format_of(target) is Format.FOLDER:
+            return cls(target, target, *(target / name for name in _SIDE_FILES))
+        stem = target.name[: -len(suffix_of(target))]
+        return cls(target.parent, target, *(target.with_name(f"{stem}.{name}") for name in _SIDE_FILES))
+
+    @property
+    def is_folder_of_masks(self) -> bool:
+        """Whether there is one mask per class."""
+        return self.segmentation == self.folder
+
+    def inside(self, folder: Path) -> CasePaths:
+        """The same files in an existing folder."""
+        return CasePaths.beside(folder if self.is_folder_of_masks else folder / self.segmentation.name)
+
+
+@dataclass(frozen=True)
+class CaseReport:
+    """What was done to a CT, in numbers and names.
+
+    ``segmentation`` (a file, or a folder of masks) and ``files`` are absolute paths, ``sha256`` checksums by file name.
+    ``settings`` is a fingerprint of input, model and options: a batch skips a case that was done with the same.
+    """
+
+    source: str
+    version: str
+    model: str
+    model_sha256: str
+    recipe: str
+    postprocess: str
+    device: str
+    windows: int
+    seconds: dict[str, float]
+    classes_computed: tuple[str, ...]
+    classes_found: tuple[str, ...]
+    segmentation: str
+    files: tuple[str, ...]
+    sha256: dict[str, str]
+    notes: tuple[str, ...]
+    settings: str
+
+
+def write_report(path: Path, report: CaseReport) -> None:
+    """Writes a report as JSON.
+
+    Raises:
+        OutputError: the file could not be written.
+    """
+    with atomic_file(path) as temporary:
+        temporary.write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
+
+
+def read_report(path: Path) -> CaseReport | None:
+    """The report of an earlier run; None where there is none, or one of another version."""
+    if not path.is_file():
+        return None
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in document.items()}
+        return CaseReport(**fields)
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def done_before(target: Path, settings: str) -> CaseReport | None:
+    """The report of an earlier run with the same ``settings`` whose files are all there as it wrote them, or None."""
+    paths = CasePaths.beside(target)
+    report = read_report(paths.report)
+    if report is None or report.settings != settings:
+        return None
+    wanted = paths.segmentation.name
+    if not paths.is_folder_of_masks and wanted not in report.sha256:  # done in another format
+        return None
+    return report if all(_is(paths.folder / name, digest) for name, digest in report.sha256.items()) else None
+
+
+@contextmanager
+def staged(paths: CasePaths) -> Iterator[CasePaths]:
+    """Yields where to write the files of a case: they move to ``paths`` together when all are written.
+
+    Raises:
+        OutputError: they could not be written; nothing was.
+    """
+    with atomic_folder(paths.folder) as folder:
+        try:
+            yield paths.inside(folder)
+        except OutputError as error:  # speak of the place that the person knows
+            raise OutputError(error.what.replace(str(folder), str(paths.folder)), error.remedy) from error
+
+
+def make_way(paths: CasePaths, names: Sequence[str]) -> tuple[str, ...]:
+    """Clears the place for the segmentation files ``names`` and says in sentences what was kept.
+
+    A file that an earlier run wrote and nobody changed may be replaced, and a mask of a class that is found no longer
+    goes, as it would pass for a result. Any other file may be somebody's work: it gets another name.
+    """
+    report = read_report(paths.report)
+    earlier = report.sha256 if report else {}
+    side = {path.name for path in (paths.measurements_csv, paths.measurements_json, paths.overview)}
+    stale = set(earlier) - side - set(names) if paths.is_folder_of_masks else set()
+    notes = []
+    for path in (paths.folder / name for name in (*names, *sorted(stale))):
+        if not path.is_file():
+            continue
+        if not _is(path, earlier.get(path.name)):
+            other = _free_name(path)
+            path.rename(other)
+            notes.append(f"{path.name} was not as an earlier run had left it; it was kept as {other.name}.")
+        elif path.name in stale:
+            path.unlink()
+    return tuple(notes)
+
+
+def _is(path: Path, digest: str | None) -> bool:
+    return digest is not None and path.is_file() and sha256_of(path) == digest
+
+
+def _free_name(path: Path) -> Path:
+    suffix = suffix_of(path) or path.suffix
+    stem = path.name[: len(path.name) - len(suffix)]
+    number = 1
+    while (other := path.with_name(f"{stem}.kept-{number}{suffix}")).exists():
+        number += 1
+    return other
