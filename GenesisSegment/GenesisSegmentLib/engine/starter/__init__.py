@@ -1,0 +1,1 @@
+"""How the starter model is made: open cases, synthetic CTs, augmentation, training, export and its model card."""

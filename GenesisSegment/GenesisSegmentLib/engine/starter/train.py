@@ -1,0 +1,179 @@
+"""Trains the starter: partial labels, a learning rate that follows the budget, checkpoints that survive a kill."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...core.files import atomic_file
+from ..networks.starter import SegResNetBackbone
+from ..networks.universal import UniversalModel, apply_head
+from .augment import Sample, SampleMaker, SampleRecipe
+from .cases import TrainingCase
+
+NETWORK_OPTIONS: dict = {"filters": 16, "blocks_down": (1, 2, 2, 4)}
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """What to teach, how long and how fast. The budget is wall time in seconds, over all runs that are resumed.
+
+    ``classes`` are taught; with little time it pays to leave out small ones. The other channels stay untrained and
+    are not offered.
+    """
+
+    budget_s: float
+    classes: tuple[int, ...] = (1, 2, 3, 6, 7, 8, 9, 16, 17, 21)
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 1e-4
+    warm_up: float = 0.02
+    average_decay: float = 0.997
+    absent_classes: int = 2
+    checkpoint_every_s: float = 120.0
+    seed: int = 7
+
+
+class StarterTraining:
+    """The training loop. ``folder`` keeps the checkpoint and the log; a second run goes on where the first stopped."""
+
+    def __init__(
+        self,
+        cases: list[TrainingCase],
+        folder: Path,
+        recipe: TrainingRecipe,
+        samples: SampleRecipe | None = None,
+        device: str = "cpu",
+        report: Callable[[str], None] = print,
+    ) -> None:
+        self._cases, self._folder, self._recipe, self._report = cases, folder, recipe, report
+        self._samples = samples or SampleRecipe()
+        self._device = torch.device(device)
+        torch.manual_seed(recipe.seed)
+        self.model = starter_network().to(self._device)
+        self.model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        self.average = starter_network().to(self._device)
+        self.average.load_state_dict(self.model.state_dict())
+        self._optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+        )
+        self.step, self.elapsed_s, self.last_loss = 0, 0.0, float("nan")
+        self._resume()
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that holds everything needed to go on."""
+        return self._folder / "starter.pt"
+
+    def run(self) -> UniversalModel:
+        """Trains until the budget is used; returns the averaged weights in evaluation mode."""
+        maker = SampleMaker(self._cases, self._samples, np.random.default_rng([self._recipe.seed, self.step]))
+        losses: list[float] = []
+        saved = time.monotonic()
+        while self.elapsed_s < self._recipe.budget_s:
+            started = time.monotonic()
+            losses.append(self._learn(maker.draw()))
+            self.step += 1
+            self.elapsed_s += time.monotonic() - started
+            if time.monotonic() - saved > self._recipe.checkpoint_every_s:
+                self._save(float(np.mean(losses)))
+                losses, saved = [], time.monotonic()
+        self._save(float(np.mean(losses)) if losses else float("nan"))
+        return self.average.eval()
+
+    def _learn(self, sample: Sample) -> float:
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._recipe.learning_rate * self._rate()
+        channels = self._channels(sample)
+        image = sample.image.to(self._device, memory_format=torch.channels_last_3d)
+        with torch.autocast(self._device.type, torch.bfloat16):
+            features, numbers = self.model.features(image)
+        logits = apply_head(features.float(), numbers[:, channels].float())[0]
+        labels = torch.from_numpy(sample.labels).to(self._device)
+        truth = torch.stack([labels == channel + 1 for channel in channels]).float()
+        loss = partial_label_loss(logits, truth)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self._optimizer.step()
+        self._follow()
+        return float(loss.detach())
+
+    def _channels(self, sample: Sample) -> list[int]:
+        """Channels with a known answer in this sample: all that are present, and a few that are known to be absent."""
+        known = set(sample.annotated) & set(self._recipe.classes)
+        present = set(np.unique(sample.labels).tolist()) & known
+        absent = sorted(known - present)
+        count = min(len(absent), self._recipe.absent_classes)
+        chosen = torch.randperm(len(absent))[:count].tolist()
+        return sorted(c - 1 for c in present | {absent[n] for n in chosen})
+
+    def _rate(self) -> float:
+        """Share of the full learning rate: a linear warm-up, then a cosine to zero at the end of the budget."""
+        done = min(1.0, self.elapsed_s / self._recipe.budget_s)
+        warm = min(1.0, (self.step + 1) / 50)
+        return warm * max(0.005, 0.5 * (1 + float(np.cos(np.pi * done))))
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        decay = min(self._recipe.average_decay, (1 + self.step) / (10 + self.step))
+        for mean, value in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            mean.lerp_(value, 1 - decay)
+
+    def _save(self, loss: float) -> None:
+        with atomic_file(self.checkpoint) as path:
+            torch.save(
+                {
+                    "net": self.average.state_dict(),
+                    "model": self.model.state_dict(),
+                    "optimizer": self._optimizer.state_dict(),
+                    "step": self.step,
+                    "elapsed_s": self.elapsed_s,
+                },
+                path,
+            )
+        self.last_loss = loss
+        line = {"step": self.step, "elapsed_s": round(self.elapsed_s), "loss": round(loss, 4)}
+        with (self._folder / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+        self._report(f"step {self.step}: loss {loss:.3f}, {self.elapsed_s / 60:.0f} min")
+
+    def _resume(self) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if not self.checkpoint.is_file():
+            (self._folder / "recipe.json").write_text(
+                json.dumps({"training": asdict(self._recipe), "samples": asdict(self._samples)}, indent=1)
+            )
+            return
+        state = torch.load(self.checkpoint, map_location=self._device, weights_only=True)
+        self.average.load_state_dict(state["net"])
+        self.model.load_state_dict(state["model"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.step, self.elapsed_s = state["step"], state["elapsed_s"]
+        self._report(f"Going on at step {self.step} after {self.elapsed_s / 60:.0f} min.")
+
+
+def partial_label_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """Dice + BCE, each averaged over the given classes; unlabelled classes are simply not given (models.md 3).
+
+    ``logits`` and ``truth`` (n, X, Y, Z). The Dice term is taken over the whole sample, with 1 in its denominator only.
+    """
+    flat, goal = logits.flatten(1), truth.flatten(1)
+    p = flat.sigmoid()
+    size = goal.sum(1)
+    dice = 1 - 2 * (p * goal).sum(1) / (p.sum(1) + size + 1)
+    is_there = (size > 0).float()
+    # For a class that is absent the Dice term is constant: it teaches nothing and would only blur the figure.
+    return (dice * is_there).sum() / is_there.sum().clamp(min=1) + F.binary_cross_entropy_with_logits(flat, goal)
+
+
+def starter_network() -> UniversalModel:
+    """The network of the starter with fresh weights."""
+    return UniversalModel(SegResNetBackbone(**NETWORK_OPTIONS), 32, "random")
