@@ -56,9 +56,10 @@ def ct(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def tiny(monkeypatch, ct) -> Setting:
+def tiny(monkeypatch, ct, tmp_path) -> Setting:
     """Sizes that take seconds, and memory that need not be measured in processes of their own."""
     setting = replace(TINY, ct=ct)
+    monkeypatch.setenv("GENESIS_SEGMENT_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(package, "QUICK", setting)
     monkeypatch.setattr(measure, "peak_of", lambda task, setting: 100.0 if "monai" in task else 25.0)
     return setting

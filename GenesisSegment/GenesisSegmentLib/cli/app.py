@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from io import TextIOWrapper
@@ -13,7 +14,7 @@ import typer
 from .. import __version__
 from ..core.errors import Cancelled, GenesisError
 from .benchmark import benchmark
-from .console import UsageError, exit_with, fault
+from .console import UsageError, exit_with, fault, out
 from .evaluate import evaluate
 from .info import info
 from .models import models_app
@@ -25,6 +26,7 @@ EXIT_CODES = (
 )
 _TyperError: type[Exception] = typer.BadParameter.__mro__[2]
 """What all of typer's complaints share; it has no public name in every version."""
+_WIDTH_OF_FILES = 500
 
 app = typer.Typer(
     name="genesis-segment",
@@ -61,6 +63,8 @@ def _options(
 def main() -> None:
     """Runs the command line; every end has the exit code of ``EXIT_CODES``, and with --json a document on stdout."""
     as_json = "--json" in sys.argv[1:]
+    # Threads that wait without spinning: with other work on the machine a run takes half the processor time.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     _prepare_terminal()
     try:
         code = app(standalone_mode=False)
@@ -78,7 +82,12 @@ def main() -> None:
 
 
 def _prepare_terminal() -> None:
-    """Text that the terminal cannot show must not end the program, and libraries must not talk to the person."""
+    """Text that the terminal cannot show must not end the program, and libraries must not talk to the person.
+
+    Where stdout is a file or another program, tables get the width that they need.
+    """
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        out.width = _WIDTH_OF_FILES
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

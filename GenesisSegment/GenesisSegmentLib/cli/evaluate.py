@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..core.jobs import Job
-from .console import print_json, print_note, print_out, run_cancellable, say, short
+from .console import UsageError, print_json, print_note, print_out, run_cancellable, say, short
 from .tables import plain_table
 
 if TYPE_CHECKING:
     from ..engine.evaluate import ClassScore
+
+_NOT_COMPARED = ("absent in both", "not annotated", "not predicted")
+_PICTURES = (".png", ".svg", ".pdf")
 
 
 def evaluate(
@@ -28,13 +31,15 @@ def evaluate(
     classes: Annotated[str, typer.Option(help="Only these, such as liver,kidneys.")] = "",
     tolerance: Annotated[float, typer.Option(min=0.0, max=100.0, help="Tolerance of the surface Dice in mm.")] = 2.0,
     csv: Annotated[Path | None, typer.Option(help="Write the table as CSV.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write a plot as PNG.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a plot: .png, .svg or .pdf.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Compare a segmentation with reference labels: Dice, normalised surface Dice, 95% Hausdorff distance.
 
     A class that the reference did not annotate is skipped, not counted as zero.
     """
+    if plot and plot.suffix.lower() not in _PICTURES:
+        raise UsageError(f"{plot} is not a picture that can be written.", f"Use one of {', '.join(_PICTURES)}.")
     scores, notes = run_cancellable(Job(), lambda: _scores(prediction, reference, classes, tolerance))
     for note in notes:
         print_note(note)
@@ -68,12 +73,18 @@ def _scores(
 
 
 def score_table(scores: Sequence[ClassScore], tolerance: float) -> None:
-    """One row per class; a number that is not defined stays empty."""
-    table = plain_table("Class", "Dice", f"NSD {tolerance:g} mm", "HD95 mm", "Predicted ml", "Reference ml")
-    table.add_column("Status")
-    for s in scores:
+    """One row per class that was compared, then the names of those that were not; undefined numbers stay empty."""
+    table = plain_table("Class", "Dice", f"NSD {tolerance:g} mm", "HD95 mm", "Found ml", "True ml")
+    table.add_column("", no_wrap=True)
+    compared = [s for s in scores if s.status not in _NOT_COMPARED]
+    for s in compared:
         numbers = (s.dice, s.nsd, s.hd95_mm, s.predicted_ml, s.reference_ml)
         digits = (3, 3, 1, 1, 1)
         cells = ("" if n is None else f"{n:.{d}f}" for n, d in zip(numbers, digits, strict=True))
-        table.add_row(s.name, *cells, s.status)
-    print_out(table)
+        table.add_row(s.name, *cells, "" if s.status == "scored" else s.status)
+    if compared:
+        print_out(table)
+    for status in _NOT_COMPARED:
+        names = [s.name for s in scores if s.status == status]
+        if names:
+            print_out(f"{status.capitalize()}: {', '.join(names)}")

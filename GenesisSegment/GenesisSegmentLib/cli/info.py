@@ -12,7 +12,7 @@ import typer
 from .. import __version__
 from ..core.jobs import Job
 from .consent import grid
-from .console import out, print_json
+from .console import print_json, print_out, run_cancellable
 
 _PACKAGES = (
     "torch",
@@ -30,7 +30,8 @@ _PACKAGES = (
 
 def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False) -> None:
     """Show versions, devices, free memory, folders, and which fast paths passed their self-test on this machine."""
-    facts = _facts()
+    job = Job()
+    facts = run_cancellable(job, lambda: _facts(job))
     if as_json:
         print_json(facts)
         return
@@ -40,7 +41,7 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for ma
         for d in facts["devices"]
     ]
     paths = [f"{p['name']} on {p['device']}: {'on' if p['is_on'] else 'off'}, {p['why']}" for p in facts["fast_paths"]]
-    out.print(
+    print_out(
         grid(
             {
                 "GenesisSegment": facts["version"],
@@ -56,7 +57,7 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for ma
     )
 
 
-def _facts() -> dict[str, Any]:
+def _facts(job: Job) -> dict[str, Any]:
     import onnxruntime
 
     from ..engine.devices import list_devices
@@ -66,7 +67,7 @@ def _facts() -> dict[str, Any]:
 
     store = ModelStore.of_this_person()
     devices = list_devices()
-    starter, job = store.resolve("starter"), Job()
+    starter = store.resolve("starter")
     return {
         "version": __version__,
         "python": platform.python_version(),

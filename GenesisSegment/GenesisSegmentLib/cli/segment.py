@@ -106,7 +106,7 @@ def _check_folder(folder: Path, given: Sequence[Path], form: OutFormat) -> None:
     from ..engine.export.targets import suffix_of
 
     if folder.is_file() or (suffix_of(folder) and not folder.is_dir()):
-        raise UsageError(f"There are several CTs, and {folder} is a file.", "Give a folder for their results.")
+        raise UsageError(f"There are several CTs, but {folder} is one file.", "Give a folder for their results.")
     if form is OutFormat.dicom and folder.resolve() in {path.resolve() for path in given}:
         raise UsageError(
             f"DICOM results in {folder} would be taken for inputs the next time.", "Give another folder for them."

@@ -18,10 +18,12 @@ _COLOURS = {"done": "green", "done before": "cyan", "skipped": "yellow", "failed
 
 
 def plain_table(*headings: str) -> Table:
-    """A table without lines: the first column is text, the others are numbers."""
+    """A table without lines: the first column is text, which folds where it must; the others are numbers."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for number, heading in enumerate(headings):
-        table.add_column(heading, no_wrap=True, justify="right" if number else "left")
+    first, *others = headings
+    table.add_column(first, overflow="fold", min_width=12)
+    for heading in others:
+        table.add_column(heading, no_wrap=True, justify="right")
     return table
 
 
@@ -30,7 +32,7 @@ def measurement_table(measurements: Sequence[Measurement]) -> None:
     found = [m for m in measurements if m.voxels]
     has_lesions = any(m.lesions for m in found)
     table = plain_table("Class", "Volume ml", "Mean HU", "SD HU", *(("Lesions", "Longest mm") if has_lesions else ()))
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for m in found:
         lesions = ["", ""]
         if m.lesions:
@@ -48,8 +50,6 @@ def measurement_table(measurements: Sequence[Measurement]) -> None:
 def summary_table(outcomes: Sequence[Outcome]) -> None:
     """One row per case of a batch; full paths are in the summary file."""
     table = plain_table("Case", "Classes found", "Seconds")
-    case = table.columns[0]
-    case.no_wrap, case.overflow, case.min_width = False, "fold", 12
     table.add_column("Status", no_wrap=True)
     for outcome in outcomes:
         found = seconds = ""

@@ -18,7 +18,7 @@ HEAD_WIDTH = 8
 HEAD_SPLIT = (64, 64, 8, 8, 8, 1)
 """How the 153 numbers of a class divide: w1, w2, w3, b1, b2, b3."""
 HEAD_NUMBERS = sum(HEAD_SPLIT)
-_CHUNK_VOXELS = 16384
+_CHUNK_VOXELS = 4096
 
 Embedding = Literal["word", "random"]
 

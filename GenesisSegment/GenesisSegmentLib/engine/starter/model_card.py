@@ -29,6 +29,7 @@ def write_model_card(
         steps=trained["step"],
         hours=f"{trained['elapsed_s'] / 3600:.1f}",
         loss=f"{trained['loss']:.2f}",
+        note=trained.get("note", ""),
         cases="\n".join(_case_row(case) for case in cases),
         held_out=", ".join(HELD_OUT),
         figures="\n".join(_figure_rows(figures)),
@@ -99,7 +100,7 @@ chest CTs without labels come from a threshold.
 ## Recipe
 
 `scripts/train_starter DATA --budget 2h`: {steps} steps in {hours} h on two CPU cores, AdamW, Dice + cross-entropy
-over the annotated classes only, averaged weights; last training loss {loss}. Longer runs and a GPU (`--device
+over the annotated classes only, averaged weights; last training loss {loss}. {note} Longer runs and a GPU (`--device
 cuda:0`) use the same recipe.
 
 ## What it is not for

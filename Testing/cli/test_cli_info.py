@@ -1,0 +1,42 @@
+"""``genesis-segment info``: what a person needs to know of the machine and a script can read."""
+
+from __future__ import annotations
+
+import pytest
+
+from cli_builders import run
+from GenesisSegmentLib import __version__
+from GenesisSegmentLib.engine.models.catalogue import load_catalogue
+
+
+@pytest.fixture(scope="module")
+def facts():
+    return run("info", "--json").document
+
+
+def test_json_states_versions_devices_models_and_fast_paths(facts, home):
+    assert facts["version"] == __version__
+    assert {"torch", "monai", "onnxruntime", "SimpleITK"} <= facts["packages"].keys()
+    assert facts["packages"]["torch"]
+    assert facts["devices"][0]["name"] == "cpu"
+    assert 0 < facts["devices"][0]["free_bytes"] <= facts["devices"][0]["total_bytes"]
+    assert "CPUExecutionProvider" in facts["onnx_providers"]
+    assert facts["models"] == {e.id: "bundled" if e.is_bundled else "missing" for e in load_catalogue()}
+    assert facts["data_folder"] == str(home)
+
+
+def test_every_fast_path_says_why_it_is_on_or_off(facts):
+    assert facts["fast_paths"]
+    for path in facts["fast_paths"]:
+        assert path["device"] == "cpu"
+        assert isinstance(path["is_on"], bool)
+        assert path["why"]
+
+
+def test_the_page_for_people_shows_the_same(facts):
+    ended = run("info")
+    assert ended.code == 0
+    for word in (facts["version"], facts["packages"]["torch"], facts["data_folder"], "starter: bundled", "GB free"):
+        assert word in ended.out
+    for path in facts["fast_paths"]:
+        assert path["name"] in ended.out
