@@ -70,8 +70,12 @@ def start(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str
 
 
 def finish(process: subprocess.Popen[str]) -> Ended:
-    """Waits for a process."""
-    out, err = process.communicate(timeout=120)
+    """Waits for a process, which must end by itself."""
+    try:
+        out, err = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     return Ended(process.returncode, out, err)
 
 
