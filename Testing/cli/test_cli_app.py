@@ -19,7 +19,7 @@ from GenesisSegmentLib import __version__
 from GenesisSegmentLib.cli import console, info, models
 from GenesisSegmentLib.cli.app import EXIT_CODES
 from GenesisSegmentLib.cli.console import run_cancellable
-from GenesisSegmentLib.core.errors import Cancelled, InputError
+from GenesisSegmentLib.core.errors import Cancelled
 from GenesisSegmentLib.core.jobs import Job
 from GenesisSegmentLib.engine.models.catalogue import Catalogue, load_catalogue
 from GenesisSegmentLib.engine.models.store import ModelStore
@@ -146,27 +146,35 @@ def test_too_little_memory_is_no_fault(monkeypatch):
     assert_failed(run("info", "--json"), 5, "resource")
 
 
-def test_what_libraries_warn_of_stays_off_the_terminal(monkeypatch):
-    def remark(job):
-        import logging
-        import warnings
+def test_what_libraries_say_stays_off_the_terminal():
+    code = """
+import logging, warnings
+from GenesisSegmentLib.cli import info
+from GenesisSegmentLib.core.errors import InputError
+def remark(job):
+    warnings.warn("a remark of a library", UserWarning)
+    logging.getLogger("library").error("a log line of a library")
+    raise InputError("No.", "Stop.")
+info._facts = remark
+"""
+    assert finish(start(code, "info")) == Ended(3, "", "Error: No.\n  Stop.\n")
 
-        warnings.warn("a remark of a library", UserWarning, stacklevel=1)
-        logging.getLogger("library").error("a log line of a library")
-        raise InputError("No.", "Stop.")
 
-    monkeypatch.setattr(info, "_facts", remark)
-    assert run("info").err == "Error: No.\n  Stop.\n"
-
-
-def test_a_reader_that_leaves_meets_no_traceback():
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("models", "list", "--json"), 1, ""),
+        (("segment", "absent.nii.gz", "--json"), 3, "Error: absent.nii.gz does not exist.\n  Check the path.\n"),
+    ],
+    ids=["result", "error"],
+)
+def test_a_reader_that_leaves_meets_no_traceback(arguments, code, said):
     reading, writing = os.pipe()
     os.close(reading)
-    process = start("", "models", "list", "--json", stdout=writing)
+    process = start("", *arguments, stdout=writing)
     os.close(writing)
     ended = finish(process)
-    assert ended.code != 0
-    assert ended.err == ""
+    assert (ended.code, ended.err) == (code, said)
 
 
 def test_a_terminal_of_ascii_gets_every_message():

@@ -94,6 +94,12 @@ def test_a_folder_is_segmented_in_any_form(form, folder, model, out):
         assert files_in(out) == results("one", "two", suffix=form) | tables
 
 
+def test_a_name_with_dots_becomes_a_folder_of_masks(folder, model, out):
+    (folder / "one.nii.gz").rename(folder / "1.2.840.nii.gz")
+    assert set(statuses(folder, "--model", model, "-o", out, "--format", "masks").values()) == {"done"}
+    assert (out / "1_2_840" / "liver.nii.gz").is_file()
+
+
 def test_a_folder_with_one_ct_is_a_batch_as_well(folder, model, out):
     (folder / "two.nii.gz").unlink()
     assert statuses(folder, "--model", model, "-o", out) == {"one.nii.gz": "done"}

@@ -6,6 +6,8 @@ import pytest
 
 from cli_builders import run
 from GenesisSegmentLib import __version__
+from GenesisSegmentLib.engine.inference import selftest
+from GenesisSegmentLib.engine.inference.verdicts import PathVerdict
 from GenesisSegmentLib.engine.models.catalogue import load_catalogue
 
 
@@ -40,3 +42,12 @@ def test_the_page_for_people_shows_the_same(facts):
         assert word in ended.out
     for path in facts["fast_paths"]:
         assert path["name"] in ended.out
+
+
+def test_no_place_is_needed_to_keep_what_was_found_out(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GENESIS_SEGMENT_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(selftest, "try_paths", lambda *_: (PathVerdict("bf16", False, "made up"),))
+    ended = run("info", "--json")
+    assert ended.code == 0
+    assert [path["why"] for path in ended.document["fast_paths"]] == ["made up"]

@@ -215,7 +215,7 @@ def test_only_the_asked_classes_are_computed(asked, computed, model, ct, tmp_pat
     assert [m["name"] for m in ended.document["measurements"]] == computed
 
 
-@pytest.mark.parametrize("name", ["a[1] b.nii.gz", "[bold]x[red].nii.gz", "größe $x^{.nii.gz", "日本.nii.gz"])
+@pytest.mark.parametrize("name", ["a[1] b.nii.gz", "[bold]x[red].nii.gz", "größe $x^{$.nii.gz", "日本.nii.gz"])
 def test_odd_file_names_are_kept_and_shown(name, model, ct, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_bytes(ct.read_bytes())
