@@ -247,6 +247,12 @@ def _with_results(folder: Path, series: Path) -> Path:
     return folder / "out"
 
 
+def test_a_folder_of_folders_says_how_to_name_the_cts(folder, model, out):
+    ended = run("segment", folder.parent, "--model", model, "-o", out, "--json")
+    assert ended.code == 3
+    assert "only in folders below it" in ended.document["error"]["what"]
+
+
 def test_real_volumes_in_one_folder(shared_data, model, out):
     ended = run("segment", shared_data / "awkward" / "nifti", "--model", model, "-o", out, "--json")
     assert ended.code == 1

@@ -140,11 +140,15 @@ def _read_headers(volume: Volume, slices: np.ndarray) -> list[Dataset]:
     from pydicom.errors import InvalidDicomError
 
     try:
-        return [dcmread(volume.source.files[k], stop_before_pixels=True) for k in slices]
+        headers: list[Dataset] = [dcmread(volume.source.files[k], stop_before_pixels=True) for k in slices]
     except (OSError, InvalidDicomError) as error:
         raise OutputError(
             f"The DICOM series can no longer be read: {error}.", "Put the files back, or choose .seg.nrrd."
         ) from error
+    for header in headers:
+        if not header.get("SpecificCharacterSet"):  # empty means the default, which highdicom knows as absent only
+            header.pop("SpecificCharacterSet", None)
+    return headers
 
 
 def _frames(segmentation: Segmentation, present: tuple[int, ...], slices: np.ndarray) -> np.ndarray:

@@ -71,6 +71,12 @@ def find_inputs(path: Path | str) -> tuple[Path, ...]:
     with system_errors(path):
         files = [p for p in sorted(path.iterdir()) if p.is_file() and _is_volume(p)]
         folders = sorted({p.parent for p in dicom_files(path)})
+        deeper = not files and not folders and any(_is_volume(p) for p in path.rglob("*"))
+    if deeper:
+        raise InputError(
+            f"There is no image in {path} itself, only in folders below it.",
+            f"Name the CTs, for example {path / '*' / 'ct.nii.gz'}.",
+        )
     if not files and not folders:
         raise _nothing_in(path)
     return (*files, *folders)
