@@ -1,0 +1,224 @@
+"""What the controller needs from the scene, the worker, the set-up and the settings, as Protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from ..geometry import Box
+from ..volume import Volume
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """A CT of the scene as it is now.
+
+    ``volume`` holds a copy of the voxels (i, j, k) int16 HU and the geometry IJK -> world, parent transform included.
+    ``fingerprint`` changes whenever node, voxels or placement do.
+    """
+
+    node_id: str
+    volume: Volume
+    fingerprint: str
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """Classes that share no voxel: ``labels`` uint8 (i, j, k), the value of a voxel being its class index or 0."""
+
+    labels: np.ndarray
+    classes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SegmentState:
+    """A segment of the segmentation that is being worked on.
+
+    ``class_index`` is 0 for a segment of the person's own. ``changed_voxels`` counts against the proposal; None where
+    there is none or it was not counted yet.
+    """
+
+    segment_id: str
+    name: str
+    color: tuple[int, int, int]
+    class_index: int
+    is_locked: bool
+    is_reviewed: bool
+    is_visible: bool
+    changed_voxels: int | None
+
+
+@dataclass(frozen=True)
+class SceneParameters:
+    """What is kept with the scene, so that a saved scene can be gone on with."""
+
+    volume_id: str | None = None
+    segmentation_id: str | None = None
+    classes: tuple[int, ...] = ()
+    paint_order: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class ResultText:
+    """What a result says of its making; kept with the segmentation node."""
+
+    model: str
+    model_title: str
+    model_sha256: str
+    device: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """Which formats go into ``folder``: keys of :data:`.export_formats.FORMATS`; later classes paint over earlier."""
+
+    folder: Path
+    formats: tuple[str, ...]
+    paint_order: tuple[int, ...]
+
+
+class ScenePort(Protocol):
+    """The MRML scene. Nodes are named by their ID; every method raises :class:`GenesisError` with a remedy."""
+
+    def snapshot(self, volume_id: str) -> Snapshot:
+        """Copy of a CT, or the reason why it cannot be used."""
+
+    def problem(self, volume_id: str) -> str:
+        """Why this volume cannot be segmented, in one or two sentences, or "". Cheap: called when one is chosen."""
+
+    def fingerprint(self, volume_id: str) -> str | None:
+        """The fingerprint now, or None where the volume is gone."""
+
+    def segmentation_of(self, volume_id: str) -> str | None:
+        """The segmentation of ours that belongs to this volume, if any."""
+
+    def write_partial(self, snapshot: Snapshot, class_index: int, box: Box, mask: np.ndarray) -> None:
+        """Shows one finished class early; ``mask`` (i, j, k) of the box."""
+
+    def discard_partials(self, snapshot: Snapshot) -> None:
+        """Takes the early classes away again, after a cancel or an error."""
+
+    def write_result(
+        self, snapshot: Snapshot, layers: Iterable[Layer], text: ResultText, measurements: list[dict]
+    ) -> str:
+        """The whole result in one go: segments, proposal, table. Returns the ID of the segmentation.
+
+        Segments that are locked or reviewed, and the person's own, keep their voxels.
+        """
+
+    def segments(self, segmentation_id: str) -> tuple[SegmentState, ...]:
+        """All segments, in the order of the segmentation."""
+
+    def count_changes(self, segmentation_id: str) -> None:
+        """Counts the changed voxels of every segment anew, for the next :meth:`segments`."""
+
+    def set_locked(self, segmentation_id: str, segment_id: str, is_locked: bool) -> None:
+        """Locks a segment against every write."""
+
+    def set_reviewed(self, segmentation_id: str, segment_id: str, is_reviewed: bool) -> None:
+        """Marks a segment as looked at and right."""
+
+    def set_visible(self, segmentation_id: str, segment_id: str, is_visible: bool) -> None:
+        """Shows or hides a segment."""
+
+    def reset_to_proposal(self, segmentation_id: str, segment_id: str) -> None:
+        """Gives a segment the model's voxels back; one step of undo."""
+
+    def show_proposal(self, segmentation_id: str, is_shown: bool) -> None:
+        """Shows or hides what the model proposed, as outlines."""
+
+    def show_difference(self, segmentation_id: str, segment_id: str | None) -> None:
+        """Shows what was added to and taken from the proposal of a segment; None hides it."""
+
+    def suspend_3d(self, segmentation_id: str, is_suspended: bool) -> None:
+        """Stops, or resumes, the surfaces, which make every edit slow."""
+
+    def update_3d(self, segmentation_id: str) -> None:
+        """Makes the surfaces once, and shows them."""
+
+    def overlapping(self, segmentation_id: str) -> tuple[tuple[int, int], ...]:
+        """Pairs of classes that share voxels."""
+
+    def export(self, segmentation_id: str, volume_id: str, request: ExportRequest) -> tuple[Path, ...]:
+        """Writes the files, all or none; returns them."""
+
+    def load_parameters(self) -> SceneParameters:
+        """What the scene kept."""
+
+    def save_parameters(self, parameters: SceneParameters) -> None:
+        """Keeps it with the scene."""
+
+
+class WorkerPort(Protocol):
+    """The inference process (:class:`GenesisSegmentLib.core.worker_client.WorkerClient`)."""
+
+    def send(self, command: object) -> str:
+        """Sends a command of :mod:`..protocol`, starting the process if need be; returns its id."""
+
+    def send_volume(self, volume: Volume, fingerprint: str) -> str:
+        """Hands a CT over by file, in a background thread; returns the id of the command."""
+
+    def pump(self) -> list:
+        """Events since the last call; never blocks."""
+
+    def cancel(self, command_id: str) -> None:
+        """Stops a command: asks, then ends the process."""
+
+    def close(self) -> None:
+        """Ends the process."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Python package that the engine needs: how pip names it, whether it is there, and how much it downloads."""
+
+    requirement: str
+    reason: str
+    installed: str | None
+    is_good: bool
+    download_mb: int
+    licence: str
+
+
+@dataclass(frozen=True)
+class SetupReport:
+    """What is there and what is missing, found from metadata alone: nothing is imported."""
+
+    packages: tuple[Package, ...]
+    free_disk_gb: float
+    needs_restart: bool = False
+
+    @property
+    def missing(self) -> tuple[Package, ...]:
+        """Packages that must be installed or replaced."""
+        return tuple(p for p in self.packages if not p.is_good)
+
+
+class SetupPort(Protocol):
+    """Installs what the engine needs, after asking once."""
+
+    def check(self, runtime: str) -> SetupReport:
+        """What ``onnx`` (small) or ``torch`` (everything) still needs; imports and downloads nothing."""
+
+    def install(self, runtime: str, report: Callable[[str], None]) -> SetupReport:
+        """Asks, installs, checks again.
+
+        Raises:
+            ConsentError: the person said no.
+            NetworkError, ResourceError, GenesisError: with what to do.
+        """
+
+
+class SettingsPort(Protocol):
+    """Settings of this machine and person."""
+
+    def get(self, key: str, default: str) -> str:
+        """The kept text, or the default."""
+
+    def set(self, key: str, value: str) -> None:
+        """Keeps a text."""

@@ -1,0 +1,146 @@
+"""What the panel shows, as data: widgets render it and decide nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .ports import Package, SegmentState
+from .states import State
+
+
+@dataclass(frozen=True)
+class Control:
+    """A button, box or field. ``tip`` says what it does, or why it cannot be used now."""
+
+    is_enabled: bool
+    tip: str
+    is_visible: bool = True
+    is_checked: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """An entry of a combo box; ``value`` is what the command receives."""
+
+    value: str
+    text: str
+    tip: str = ""
+    is_enabled: bool = True
+
+
+@dataclass(frozen=True)
+class ClassRow:
+    """A line of the class tree: a group (``classes`` has several) or one class.
+
+    ``check`` is "on", "off" or "some". A line that the search hides is not in the tree at all.
+    """
+
+    key: str
+    text: str
+    tip: str
+    classes: tuple[int, ...]
+    check: str
+    is_enabled: bool
+    color: tuple[int, int, int] | None = None
+    children: tuple[ClassRow, ...] = ()
+
+
+@dataclass(frozen=True)
+class StatusStrip:
+    """The line at the bottom. ``kind`` is idle, busy, good, warning or error; ``fraction`` None hides the bar."""
+
+    text: str
+    kind: str
+    fraction: float | None
+    time_left: str
+    cancel: Control
+    show_log: Control
+
+
+@dataclass(frozen=True)
+class SetupPart:
+    """The set-up panel; hidden once everything is there."""
+
+    is_visible: bool
+    text: str
+    packages: tuple[Package, ...]
+    install: Control
+    import_model: Control
+    self_test: Control
+    verdicts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SegmentPart:
+    """CT, model, device, classes, estimate, Segment."""
+
+    volume: Control
+    volume_note: str
+    models: tuple[Choice, ...]
+    model: str
+    model_note: str
+    devices: tuple[Choice, ...]
+    device: str
+    device_note: str
+    search: str
+    tree: tuple[ClassRow, ...]
+    classes_note: str
+    estimate: str
+    segment: Control
+
+
+@dataclass(frozen=True)
+class ReviewRow:
+    """A segment to be reviewed, and what can be done with it."""
+
+    segment: SegmentState
+    lock: Control
+    review: Control
+    reset: Control
+    change_text: str
+
+
+@dataclass(frozen=True)
+class CorrectPart:
+    """The segments, the proposal and the editor."""
+
+    rows: tuple[ReviewRow, ...]
+    note: str
+    edit: Control
+    show_proposal: Control
+    show_difference: Control
+    update_3d: Control
+    reviewed_note: str
+
+
+@dataclass(frozen=True)
+class LearnPart:
+    """Hidden until there is a learner."""
+
+    is_visible: bool = False
+
+
+@dataclass(frozen=True)
+class ExportPart:
+    """Formats, paint order where classes overlap, and the button."""
+
+    formats: tuple[Choice, ...]
+    chosen: tuple[str, ...]
+    paint_order: tuple[Choice, ...]
+    overlap_note: str
+    folder: str
+    export: Control
+    last_files: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class View:
+    """The whole panel."""
+
+    state: State
+    status: StatusStrip
+    setup: SetupPart
+    segment: SegmentPart
+    correct: CorrectPart
+    export: ExportPart
+    learn: LearnPart = field(default_factory=LearnPart)
