@@ -12,7 +12,14 @@ import SimpleITK as sitk
 
 from GenesisSegmentLib.core.errors import InputError
 from GenesisSegmentLib.engine.images.reading import read_volume
-from GenesisSegmentLib.engine.starter.cases import GRID_MM, HELD_OUT, lungs_by_threshold, to_grid, training_cases
+from GenesisSegmentLib.engine.starter.cases import (
+    GRID_MM,
+    HELD_OUT,
+    aerated_lungs,
+    lungs_by_threshold,
+    to_grid,
+    training_cases,
+)
 
 CASE_FIELDS = ("case", "path", "licence", "modality", "region", "patient_group", "labelled")
 MAP_FIELDS = ("case", "path", "licence", "ship", "um_annotated", "patient_group")
@@ -98,6 +105,19 @@ def test_lungs_by_threshold_tells_left_from_right_and_leaves_outside_air_alone()
     assert (labels == 17).sum() > 5000
     assert (labels == 16).sum() > 5000
     assert not labels[:5].any()
+
+
+@pytest.mark.parametrize(
+    ("region", "known"),
+    [
+        ("chest", (16, 17)),
+        ("chest (large right pleural effusion, lung lesion)", (17,)),
+        ("chest, effusion on the left", (16,)),
+        ("chest with an effusion", ()),
+    ],
+)
+def test_a_lung_beside_an_effusion_is_left_unknown(region, known):
+    assert aerated_lungs(region) == known
 
 
 def test_every_real_training_case_may_be_used_and_lies_the_right_way_round(shared_data):

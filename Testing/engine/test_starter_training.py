@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
@@ -52,11 +53,12 @@ def test_image_and_labels_of_a_sample_are_bent_alike(case):
     ct = np.where(blob == 6, 240, -1000).astype(np.int16)
     recipe = SampleRecipe(largest=(40, 40, 40), spacing_mm=3.0, synthetic_share=0, phantom_share=0)
     annotated = tuple(range(1, 10))
+    half_way = np.interp((240 - 1000) / 2, recipe.window_hu, recipe.window_values)
     maker = SampleMaker([TrainingCase("b", "", blob, annotated, ct)], recipe, np.random.default_rng(2))
     seen = 0
     for _ in range(8):
         sample = maker.draw()
-        bright, truth = sample.image[0, 0].numpy() > 0.6, sample.labels == 6
+        bright, truth = sample.image[0, 0].numpy() > half_way, sample.labels == 6
         if truth.sum() > 200:
             seen += 1
             assert 2 * (bright & truth).sum() / (bright.sum() + truth.sum()) > 0.8
@@ -67,6 +69,16 @@ def test_sides_of_a_sample_fit_the_network(case):
     maker = SampleMaker([case], SampleRecipe(largest=(30, 22, 26)), np.random.default_rng(0))
     for _ in range(10):
         assert all(side % 8 == 0 and side >= 16 for side in maker.draw().image.shape[2:])
+
+
+def test_now_and_then_air_is_added_around_the_patient():
+    full = np.full((40, 40, 24), 60, np.uint8)
+    recipe = SampleRecipe(spacing_mm=3.0, largest=(80, 80, 80), smallest_share=1.0, margin_share=0.5)
+    rng = np.random.default_rng(5)
+    sides = [sampling_grid(full.shape, recipe, rng).shape[1] for _ in range(60)]
+    without = [sampling_grid(full.shape, replace(recipe, margin_share=0.0), rng).shape[1] for _ in range(60)]
+    largest_body = 56  # 40 voxels, scaled by up to 1.18 x 1.06, rounded up to a multiple of 8
+    assert max(without) <= largest_body < max(sides)
 
 
 def test_a_body_is_put_around_bare_organs_without_changing_them():

@@ -29,11 +29,13 @@ class SampleRecipe:
     """Grid and intensity window of the model, the largest sample, and how often material is invented."""
 
     spacing_mm: float = 4.0
-    window_hu: tuple[float, ...] = (-1000.0, -175.0, 250.0)
-    window_values: tuple[float, ...] = (0.0, 0.2, 1.0)
-    """Most of the range for soft tissue, and a fifth to tell lung from air."""
+    window_hu: tuple[float, ...] = (-1000.0, -850.0, -175.0, 250.0)
+    window_values: tuple[float, ...] = (0.0, 0.25, 0.35, 1.0)
+    """Most of the range for soft tissue, and a quarter to tell lung from the air around the patient."""
     largest: tuple[int, int, int] = (96, 72, 80)
     smallest_share: float = 0.7
+    margin_share: float = 0.15
+    """Air that may be added around the patient in the axial plane: fields of view differ from scanner to scanner."""
     multiple: int = 8
     synthetic_share: float = 0.35
     phantom_share: float = 0.08
@@ -48,7 +50,7 @@ class SampleMaker:
         self._maps = [case for case in cases if len(case.annotated) > 8 and (case.labels > 0).any()]
         self._real = [case for case in cases if case.ct is not None]
         # Whole abdomens and chests count alike, single vessels less; empty thighs are shown now and then.
-        weights = np.array([min(3.0, 0.4 + len(set(np.unique(c.labels)) & set(c.annotated))) for c in self._real])
+        weights = np.array([min(3.0, 0.4 + 1.3 * len(set(np.unique(c.labels)) & set(c.annotated))) for c in self._real])
         self._weights = weights / weights.sum()
 
     def draw(self) -> Sample:
@@ -86,6 +88,8 @@ def sampling_grid(shape: tuple[int, ...], recipe: SampleRecipe, rng: np.random.G
     """
     scale = rng.uniform(0.85, 1.18) * rng.uniform(0.94, 1.06, 3) * GRID_MM / recipe.spacing_mm
     need = [int(np.ceil(n * s)) for n, s in zip(shape, scale, strict=True)]
+    if rng.uniform() < 0.5:
+        need = [int(n * (1 + rng.uniform(0, recipe.margin_share))) for n in need[:2]] + need[2:]
     pieces = []
     share = rng.uniform(recipe.smallest_share, 1.0)
     for axis, (n, most) in enumerate(zip(need, recipe.largest, strict=True)):
@@ -115,7 +119,7 @@ def recontrast(hu: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> 
         venous, arterial = rng.normal(0, 22), rng.normal(0, 45)
         for value in range(1, 33):
             shared = arterial if value in (8, 25) else venous if value not in (4, 16, 17, 18, 21, 23, 24) else 0.0
-            offsets[value] = shared + rng.normal(0, 8)
+            offsets[value] = shared + rng.normal(0, 45 if value in (16, 17) else 8)
         hu = hu + ndimage.gaussian_filter(offsets[labels], 0.7)
     hu = (hu - 40) * rng.uniform(0.88, 1.15) + 40 + rng.normal(0, 10)
     if rng.uniform() < 0.4:

@@ -84,8 +84,8 @@ def _ct_case(folder: Path, row: dict[str, str]) -> TrainingCase | None:
             if value < len(table):
                 table[value] = index
         labels = table[raw]
-    elif "effusion" not in row["region"] and row["region"].startswith("chest") and min(ct.shape) >= 60:
-        labels, annotated = lungs_by_threshold(ct), LUNGS
+    elif row["region"].startswith("chest") and min(ct.shape) >= 60:
+        labels, annotated = lungs_by_threshold(ct), aerated_lungs(row["region"])
     else:
         return None
     if "thigh" in row["region"]:
@@ -123,6 +123,13 @@ def to_grid(image: sitk.Image, interpolator: int, outside: float, spacing_mm: fl
     )
     # From LPS to RAS: both in-plane axes run the other way.
     return np.ascontiguousarray(sitk.GetArrayViewFromImage(out).transpose(2, 1, 0)[::-1, ::-1])
+
+
+def aerated_lungs(region: str) -> tuple[int, ...]:
+    """The lungs that a threshold can outline: a side with an effusion is left unknown, both where no side is named."""
+    if "effusion" not in region:
+        return LUNGS
+    return (17,) if "right" in region else (16,) if "left" in region else ()
 
 
 def lungs_by_threshold(ct: np.ndarray) -> np.ndarray:
