@@ -1,0 +1,427 @@
+"""The worker as seen from Slicer's main thread: commands out, events in, no call that waits.
+
+All methods are called from one thread, which calls :meth:`WorkerClient.pump` about ten times a second.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from .bulk import BulkStore, read_layer, read_mask, write_volume
+from .errors import Cancelled, GenesisError
+from .geometry import Box
+from .i18n import _
+from .layers import Layer
+from .protocol import (
+    EXIT_DEVICE_LOST,
+    IN_BETWEEN,
+    Cancel,
+    Command,
+    Event,
+    Failure,
+    Heartbeat,
+    LoadVolume,
+    Partial,
+    Progress,
+    Result,
+    Segment,
+    Unload,
+    new_id,
+)
+from .volume import Volume
+from .worker_process import Ended, Launch, WorkerProcess
+
+_KEPT_VOLUMES = 2
+_MISSED_HEARTBEATS = 3
+_LONGEST_STEP_S = 1.0
+"""Time between two calls of pump that counts as silence of the worker: while this side slept, nobody listened."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds: until the first word of a new process, of silence, and from a cancel to the kill; one pump's work."""
+
+    start: float = 60.0
+    silence: float = 30.0
+    cancel: float = 2.0
+    pump: float = 0.005
+
+
+@dataclass
+class _Pending:
+    """A command without its final event. ``folder`` takes its result; ``missed`` counts heartbeats without it."""
+
+    command: Command
+    folder: Path | None = None
+    cancelled_at: float | None = None
+    missed: int = 0
+
+
+@dataclass
+class _Stored:
+    """A CT in the folder of ``command``; ``held`` are the commands that wait until it is written."""
+
+    command: LoadVolume
+    is_written: bool
+    held: list[Command]
+
+
+@dataclass(frozen=True)
+class _Written:
+    fingerprint: str
+    error: GenesisError | None
+
+
+class WorkerClient:
+    """Starts the worker when the first command is sent, and again after it was lost.
+
+    Every command that was sent ends in exactly one final event (see :mod:`.protocol`), whatever happens to the process.
+    Volumes and results lie in a folder of this process below ``root``; volumes are told to a new process by themselves.
+    """
+
+    def __init__(
+        self,
+        launch: Launch,
+        root: Path,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._launch, self._root = launch, root
+        self._limits, self._clock = limits or Limits(), clock
+        self._inbox: SimpleQueue[tuple[WorkerProcess | None, Any]] = SimpleQueue()
+        self._process: WorkerProcess | None = None
+        self._store: BulkStore | None = None
+        self._jobs: dict[str, _Pending] = {}
+        self._volumes: dict[str, _Stored] = {}
+        self._results: dict[str, Path] = {}
+        self._own: list[Event] = []
+        self._is_closed = False
+        self._has_spoken, self._silence, self._pumped_at = False, 0.0, clock()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a command has not ended yet."""
+        return bool(self._jobs)
+
+    def send(self, command: Command) -> str:
+        """Sends a command, starting the process if need be; returns its id.
+
+        A ``Segment`` without a folder gets one. A command on a volume that is being written waits for it.
+        """
+        pending = self._jobs[command.id] = _Pending(command)
+        if self._is_closed:
+            self._end(command.id, _cancelled(command.id))
+            return command.id
+        try:
+            if isinstance(command, Segment) and not command.folder:
+                pending.folder = self._opened_store().new_folder("job")
+                pending.command = dataclasses.replace(command, folder=str(pending.folder))
+        except GenesisError as error:
+            self._end(command.id, Failure.of(command.id, error))
+            return command.id
+        if isinstance(command, Unload):
+            self._forget_volumes([command.volume] if command.volume else list(self._volumes))
+        stored = self._volumes.get(getattr(command, "volume", ""))
+        if stored is not None and not stored.is_written:
+            stored.held.append(pending.command)
+        else:
+            self._deliver(pending.command)
+        return command.id
+
+    def send_volume(self, volume: Volume, fingerprint: str) -> str:
+        """Hands a CT over by file, written in a thread; returns the id of the :class:`.protocol.LoadVolume`.
+
+        The voxels must not change until the command has ended. A CT that is there already is not written again.
+        """
+        source = volume.source
+        stored = self._volumes.get(fingerprint)
+        if stored is not None:
+            command = dataclasses.replace(stored.command, id=new_id())
+            self._jobs[command.id] = _Pending(command)
+            if stored.is_written:
+                self._deliver(command)
+            else:
+                stored.held.append(command)
+            return command.id
+        command = LoadVolume(new_id(), "", fingerprint, source.name, source.series_uid)
+        self._jobs[command.id] = _Pending(command)
+        if self._is_closed:
+            self._end(command.id, _cancelled(command.id))
+            return command.id
+        try:
+            folder = self._opened_store().new_folder("volume")
+        except GenesisError as error:
+            self._end(command.id, Failure.of(command.id, error))
+            return command.id
+        command = dataclasses.replace(command, folder=str(folder))
+        self._jobs[command.id] = _Pending(command)
+        self._volumes[fingerprint] = _Stored(command, False, [command])
+        self._make_room()
+        threading.Thread(target=self._write, args=(folder, volume, fingerprint), daemon=True).start()
+        return command.id
+
+    def pump(self) -> list[Event]:
+        """Events since the last call, each for a command that is still wanted; of progress only the latest."""
+        now = self._clock()
+        events, self._own = self._own, []
+        is_empty, heartbeat = False, None
+        while self._clock() - now < self._limits.pump:
+            try:
+                process, item = self._inbox.get_nowait()
+            except Empty:
+                is_empty = True
+                break
+            if isinstance(item, _Written):
+                self._on_written(item)
+            elif process is self._process and isinstance(item, Heartbeat):
+                self._silence, self._has_spoken, heartbeat = 0.0, True, item
+            elif process is self._process:
+                events.extend(self._on_item(item))
+        if is_empty:
+            if heartbeat is not None:  # the latest alone: older ones may be older than the commands
+                self._on_heartbeat(heartbeat)
+            self._watch(now)
+        self._pumped_at = now
+        events.extend(self._own)
+        self._own = []
+        return _coalesced(events)
+
+    def cancel(self, command_id: str) -> None:
+        """Stops a command: asks first, then ends the process. Its final event is a :class:`Failure`, is_cancelled."""
+        pending = self._jobs.get(command_id)
+        if pending is None or pending.cancelled_at is not None:
+            return
+        for stored in self._volumes.values():
+            if pending.command in stored.held and pending.command is not stored.command:
+                stored.held.remove(pending.command)
+                self._end(command_id, _cancelled(command_id))
+                return
+        pending.cancelled_at = self._clock()
+        if self._process is not None:
+            self._process.send(Cancel(new_id(), command_id))
+
+    def layers(self, result: Result) -> tuple[Layer, ...]:
+        """The label layers of a result, in memory; its files are deleted.
+
+        Raises:
+            InputError: they are gone or not complete.
+        """
+        layers = tuple(read_layer(Path(layer.file), result.shape, layer.classes) for layer in result.layers)
+        layers = tuple(Layer(layer.labels.copy(order="F"), layer.classes) for layer in layers)
+        self.release(result.id)
+        return layers
+
+    def mask(self, partial: Partial) -> tuple[Box, Any]:
+        """The box and the boolean mask (i, j, k) of a class that is there early.
+
+        Raises:
+            InputError: the file is gone or not complete.
+        """
+        box = Box(partial.start, partial.stop)
+        return box, read_mask(Path(partial.file), box)
+
+    def release(self, command_id: str) -> None:
+        """Deletes the files of a result that is not needed any more."""
+        folder = self._results.pop(command_id, None)
+        if folder is not None and self._store is not None:
+            self._store.remove(folder)
+
+    def stop(self) -> None:
+        """Ends the process, for example after packages were installed; the next command starts a new one.
+
+        Commands that have not ended are cancelled.
+        """
+        for job in tuple(self._jobs):
+            self._end(job, _cancelled(job))
+        for stored in self._volumes.values():
+            stored.held.clear()
+        if self._process is not None:
+            self._process.end()
+            self._process = None
+
+    def close(self) -> None:
+        """Ends the process and deletes all files, in the background; commands that have not ended are forgotten."""
+        process, store = self._process, self._store
+        self._is_closed = True
+        self.stop()
+        self._own.clear()
+        self._store = None
+        self._volumes.clear()
+        self._results.clear()
+        if store is not None:
+            threading.Thread(target=_clean_up, args=(process, store), daemon=False).start()
+
+    # --- Out --------------------------------------------------------------------------------------------------------
+
+    def _deliver(self, command: Command) -> None:
+        if self._process is None:
+            self._process = WorkerProcess(self._launch, self._inbox)
+            self._has_spoken, self._silence = False, 0.0
+            for stored in self._volumes.values():
+                if stored.is_written and stored.command is not command:
+                    self._process.send(dataclasses.replace(stored.command, id=new_id()))
+        self._process.send(command)
+
+    def _write(self, folder: Path, volume: Volume, fingerprint: str) -> None:
+        """In a thread of its own."""
+        try:
+            write_volume(folder, volume, fingerprint)
+        except GenesisError as error:
+            self._inbox.put((None, _Written(fingerprint, error)))
+        else:
+            self._inbox.put((None, _Written(fingerprint, None)))
+
+    def _on_written(self, written: _Written) -> None:
+        stored = self._volumes.get(written.fingerprint)
+        if stored is None:
+            return
+        stored.is_written = True
+        held, stored.held = stored.held, []
+        if written.error is not None:
+            del self._volumes[written.fingerprint]
+        for command in held:
+            if written.error is not None:
+                self._end(command.id, Failure.of(command.id, written.error))
+            elif command.id in self._jobs:
+                self._deliver(command)
+
+    def _opened_store(self) -> BulkStore:
+        if self._store is None:
+            self._store = BulkStore(self._root)
+        return self._store
+
+    def _make_room(self) -> None:
+        """Forgets the oldest volumes that no command works on."""
+        used = {getattr(p.command, "volume", "") or getattr(p.command, "fingerprint", "") for p in self._jobs.values()}
+        idle = [fingerprint for fingerprint in self._volumes if fingerprint not in used]
+        surplus = max(0, len(self._volumes) - _KEPT_VOLUMES)
+        for fingerprint in idle[:surplus]:
+            if self._process is not None:
+                self._process.send(Unload(new_id(), fingerprint))
+        self._forget_volumes(idle[:surplus])
+
+    def _forget_volumes(self, fingerprints: Iterable[str]) -> None:
+        for fingerprint in fingerprints:
+            stored = self._volumes.pop(fingerprint, None)
+            if stored is None:
+                continue
+            for command in stored.held:
+                self._end(command.id, _cancelled(command.id))
+            if self._store is not None:
+                self._store.remove(Path(stored.command.folder))
+
+    # --- In ---------------------------------------------------------------------------------------------------------
+
+    def _on_item(self, item: Event | Ended) -> list[Event]:
+        if isinstance(item, Ended):
+            self._on_ended(item)
+            return []
+        self._silence = 0.0
+        if isinstance(item, Failure) and item.code == "protocol" and not self._has_spoken:
+            self._lose(item.code, item.what, item.remedy)
+            return []
+        self._has_spoken = True
+        pending = self._jobs.get(item.id)
+        if pending is None:
+            return []
+        if isinstance(item, IN_BETWEEN):
+            return [] if pending.cancelled_at is not None else [item]
+        if isinstance(item, Failure) and not item.log and not item.is_cancelled:
+            item = dataclasses.replace(item, log=str(self._launch.log))
+        self._end(item.id, _cancelled(item.id) if pending.cancelled_at is not None else item)
+        return []
+
+    def _end(self, job: str, event: Event) -> None:
+        """The final event of a command."""
+        pending = self._jobs.pop(job, None)
+        if pending is None:
+            return
+        self._own.append(event)
+        if pending.folder is not None and self._store is not None:
+            if isinstance(event, Result):
+                self._results[job] = pending.folder
+            else:
+                self._store.remove(pending.folder)
+
+    def _on_heartbeat(self, heartbeat: Heartbeat) -> None:
+        held = {command.id for stored in self._volumes.values() for command in stored.held}
+        for job, pending in tuple(self._jobs.items()):
+            pending.missed = 0 if job in held or job in heartbeat.jobs else pending.missed + 1
+            if pending.missed >= _MISSED_HEARTBEATS:
+                what = _("The answer of the segmentation process was lost.")
+                is_cancelled = pending.cancelled_at is not None
+                self._end(job, _cancelled(job) if is_cancelled else self._lost(job, what, _("Try again.")))
+
+    def _watch(self, now: float) -> None:
+        if self._process is None:
+            return
+        self._silence += min(now - self._pumped_at, _LONGEST_STEP_S)
+        late = [p for p in self._jobs.values() if p.cancelled_at is not None]
+        if any(now - (p.cancelled_at or now) >= self._limits.cancel for p in late):
+            self._kill()
+            self._settle(resend=True)
+        elif self._silence >= (self._limits.silence if self._has_spoken else self._limits.start):
+            what = _("The segmentation process does not answer any more; it was ended.")
+            if not self._has_spoken:
+                what = _("The segmentation process did not start in time; it was ended.")
+            self._lose("worker_lost", what, _("Try again: it starts anew by itself. The log says more."))
+
+    def _lose(self, code: str, what: str, remedy: str) -> None:
+        self._kill()
+        self._settle(resend=False, failure=(code, what, remedy))
+
+    def _kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def _on_ended(self, ended: Ended) -> None:
+        self._process = None
+        was_idle = not self._jobs
+        self._settle(ended.code == EXIT_DEVICE_LOST, ("worker_lost", ended.what, ended.remedy))
+        if was_idle and ended.code not in (0, EXIT_DEVICE_LOST):
+            self._own.append(self._lost("", ended.what, ended.remedy))
+
+    def _settle(self, resend: bool, failure: tuple[str, str, str] = ("worker_lost", "", "")) -> None:
+        """Ends the commands of a process that is gone; those that were not to blame go to the next one."""
+        held = {command.id for stored in self._volumes.values() for command in stored.held}
+        for job, pending in tuple(self._jobs.items()):
+            if job in held:
+                continue
+            if pending.cancelled_at is not None:
+                self._end(job, _cancelled(job))
+            elif resend:
+                pending.missed = 0
+                self._deliver(pending.command)
+            else:
+                self._end(job, Failure(job, *failure, log=str(self._launch.log)))
+
+    def _lost(self, job: str, what: str, remedy: str) -> Failure:
+        return Failure(job, "worker_lost", what, remedy, str(self._launch.log))
+
+
+def _cancelled(job: str) -> Failure:
+    return Failure.of(job, Cancelled())
+
+
+def _coalesced(events: list[Event]) -> list[Event]:
+    latest = {event.id: event for event in events if isinstance(event, Progress)}
+    return [event for event in events if not isinstance(event, Progress) or latest[event.id] is event]
+
+
+def _clean_up(process: WorkerProcess | None, store: BulkStore) -> None:
+    if process is not None:
+        process.end().join()
+    store.close()

@@ -1,0 +1,116 @@
+"""What each command does, and what is kept between commands: volumes, models, speeds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.bulk import read_volume
+from ..core.errors import GenesisError, InputError
+from ..core.jobs import Job
+from ..core.protocol import (
+    Command,
+    Done,
+    DownloadModel,
+    Estimate,
+    Event,
+    Hello,
+    ImportModel,
+    ListModels,
+    LoadVolume,
+    Segment,
+    SelfTest,
+    Unload,
+)
+from .packages import ready
+from .warm import WarmModels
+
+if TYPE_CHECKING:
+    from ..core.volume import Volume
+    from ..engine.models.store import ModelStore
+
+Send = Callable[[Event], None]
+
+
+class Service:
+    """Answers commands; each imports what it needs, so that Hello works on a machine where nothing is installed."""
+
+    def __init__(self) -> None:
+        self._volumes: dict[str, Volume] = {}
+        self._models = WarmModels(_store_of_this_person)
+        self._handlers: dict[type, Callable[[Any, Job, Send], Event]] = {
+            Hello: lambda command, job, send: ready(command.id),
+            LoadVolume: self._load_volume,
+            Estimate: self._estimate,
+            Segment: self._segment,
+            SelfTest: self._self_test,
+            ListModels: self._list_models,
+            ImportModel: self._import_model,
+            DownloadModel: self._download_model,
+            Unload: self._unload,
+        }
+
+    def run(self, command: Command, job: Job, send: Send) -> Event:
+        """See :class:`.server.Handler`."""
+        job.check()
+        handler = self._handlers.get(type(command))
+        if handler is None:
+            raise GenesisError(f"This version cannot do {command.type} yet.", "Update GenesisSegment.")
+        return handler(command, job, send)
+
+    def _load_volume(self, command: LoadVolume, job: Job, send: Send) -> Event:
+        from ..engine.images.ct_check import check_ct
+
+        volume = read_volume(Path(command.folder), command.fingerprint, command.name, command.series_uid)
+        self._volumes[command.fingerprint] = check_ct(volume, units_stated=bool(command.series_uid))
+        return Done(command.id)
+
+    def _estimate(self, command: Estimate, job: Job, send: Send) -> Event:
+        from .estimate import estimated
+
+        return estimated(command, self._volume(command.volume), self._models.resolve(command.model))
+
+    def _segment(self, command: Segment, job: Job, send: Send) -> Event:
+        from .segmenting import segmented
+
+        return segmented(command, self._volume(command.volume), self._models, job, send)
+
+    def _self_test(self, command: SelfTest, job: Job, send: Send) -> Event:
+        from .self_test import tested
+
+        return tested(command, self._models, job, send)
+
+    def _list_models(self, command: ListModels, job: Job, send: Send) -> Event:
+        from .models import listed
+
+        return listed(command.id, self._models.store)
+
+    def _import_model(self, command: ImportModel, job: Job, send: Send) -> Event:
+        from .models import import_model
+
+        return import_model(command, self._models.store, job)
+
+    def _download_model(self, command: DownloadModel, job: Job, send: Send) -> Event:
+        from .models import download_model
+
+        return download_model(command, self._models.store, job)
+
+    def _unload(self, command: Unload, job: Job, send: Send) -> Event:
+        if command.volume:
+            self._volumes.pop(command.volume, None)
+        else:
+            self._volumes.clear()
+            self._models.clear()
+        return Done(command.id)
+
+    def _volume(self, fingerprint: str) -> Volume:
+        if fingerprint not in self._volumes:
+            raise InputError("The CT is not loaded in the segmentation process.", "Choose the CT again.")
+        return self._volumes[fingerprint]
+
+
+def _store_of_this_person() -> ModelStore:
+    from ..engine.models.store import ModelStore
+
+    return ModelStore.of_this_person()
