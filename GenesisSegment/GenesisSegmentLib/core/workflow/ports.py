@@ -10,6 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from ..geometry import Box
+from ..layers import Layer
+from ..protocol import Command, Partial, Result
 from ..volume import Volume
 
 
@@ -24,14 +26,6 @@ class Snapshot:
     node_id: str
     volume: Volume
     fingerprint: str
-
-
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """Classes that share no voxel: ``labels`` uint8 (i, j, k), the value of a voxel being its class index or 0."""
-
-    labels: np.ndarray
-    classes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -157,7 +151,7 @@ class ScenePort(Protocol):
 class WorkerPort(Protocol):
     """The inference process (:class:`GenesisSegmentLib.core.worker_client.WorkerClient`)."""
 
-    def send(self, command: object) -> str:
+    def send(self, command: Command) -> str:
         """Sends a command of :mod:`..protocol`, starting the process if need be; returns its id."""
 
     def send_volume(self, volume: Volume, fingerprint: str) -> str:
@@ -168,6 +162,26 @@ class WorkerPort(Protocol):
 
     def cancel(self, command_id: str) -> None:
         """Stops a command: asks, then ends the process."""
+
+    def layers(self, result: Result) -> tuple[Layer, ...]:
+        """The label layers of a result; its files are deleted.
+
+        Raises:
+            InputError: they are gone or not complete.
+        """
+
+    def mask(self, partial: Partial) -> tuple[Box, np.ndarray]:
+        """The box and the boolean mask (i, j, k) of a class that is there early.
+
+        Raises:
+            InputError: the file is gone or not complete.
+        """
+
+    def release(self, command_id: str) -> None:
+        """Deletes the files of a result that is not needed any more."""
+
+    def stop(self) -> None:
+        """Ends the process, for example after packages were installed; the next command starts a new one."""
 
     def close(self) -> None:
         """Ends the process."""
@@ -192,6 +206,10 @@ class SetupReport:
     packages: tuple[Package, ...]
     free_disk_gb: float
     needs_restart: bool = False
+    obstacles: tuple[str, ...] = ()
+    """Why nothing can be installed as it is, with what to do: sentences for the person."""
+    warnings: tuple[str, ...] = ()
+    """What may go wrong all the same."""
 
     @property
     def missing(self) -> tuple[Package, ...]:
@@ -212,6 +230,9 @@ class SetupPort(Protocol):
             ConsentError: the person said no.
             NetworkError, ResourceError, GenesisError: with what to do.
         """
+
+    def agree(self, title: str, text: str) -> bool:
+        """Shows what is about to happen and on what terms, and asks once; whether the person agreed."""
 
 
 class SettingsPort(Protocol):

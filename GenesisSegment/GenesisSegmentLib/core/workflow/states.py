@@ -47,6 +47,8 @@ TRANSITIONS: dict[State, dict[Trigger, State]] = {
     State.NEEDS_SETUP: {
         Trigger.SETUP_DONE: State.NO_VOLUME,
         Trigger.SETUP_MISSING: State.NEEDS_SETUP,
+        # A result of before can be corrected and exported without the engine.
+        Trigger.RESULT_FOUND: State.REVIEWING,
         Trigger.FAILED: State.FAILED,
     },
     State.READY: {**_CHOSEN, Trigger.SEGMENT: State.PREDICTING},
@@ -61,6 +63,11 @@ TRANSITIONS: dict[State, dict[Trigger, State]] = {
     State.FAILED: {**_CHOSEN, Trigger.DISMISSED: State.READY, Trigger.SEGMENT: State.PREDICTING},
 }
 """Every move that exists; what is not here does not happen. After SETUP_DONE the chosen volume is looked at anew."""
+
+
+def is_allowed(state: State, trigger: Trigger) -> bool:
+    """Whether the trigger means anything in this state."""
+    return trigger in TRANSITIONS[state]
 
 
 def after(state: State, trigger: Trigger) -> State:

@@ -18,6 +18,11 @@ class Control:
     is_checked: bool = False
 
 
+def control(reason: str, tip: str, *, is_visible: bool = True, is_checked: bool = False) -> Control:
+    """Enabled with what it does, or disabled with the reason."""
+    return Control(not reason, reason or tip, is_visible, is_checked)
+
+
 @dataclass(frozen=True)
 class Choice:
     """An entry of a combo box; ``value`` is what the command receives."""
@@ -47,7 +52,10 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class StatusStrip:
-    """The line at the bottom. ``kind`` is idle, busy, good, warning or error; ``fraction`` None hides the bar."""
+    """The line at the bottom. ``kind`` is idle, busy, good, warning or error; ``fraction`` None hides the bar.
+
+    ``log`` is the path that ``show_log`` opens.
+    """
 
     text: str
     kind: str
@@ -55,6 +63,8 @@ class StatusStrip:
     time_left: str
     cancel: Control
     show_log: Control
+    log: str = ""
+    dismiss: Control = Control(False, "", is_visible=False)
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,7 @@ class SetupPart:
 
 @dataclass(frozen=True)
 class SegmentPart:
-    """CT, model, device, classes, estimate, Segment."""
+    """CT, model, device, classes, estimate, Segment. ``volume_id`` is the chosen CT, "" for none."""
 
     volume: Control
     volume_note: str
@@ -87,6 +97,8 @@ class SegmentPart:
     classes_note: str
     estimate: str
     segment: Control
+    volume_id: str = ""
+    get_model: Control = Control(False, "", is_visible=False)
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,10 @@ class ReviewRow:
 
 @dataclass(frozen=True)
 class CorrectPart:
-    """The segments, the proposal and the editor."""
+    """The segments, the proposal and the editor.
+
+    ``segmentation_id`` and ``selected`` name the segmentation that is worked on and its selected segment, "" for none.
+    """
 
     rows: tuple[ReviewRow, ...]
     note: str
@@ -111,6 +126,8 @@ class CorrectPart:
     show_difference: Control
     update_3d: Control
     reviewed_note: str
+    segmentation_id: str = ""
+    selected: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,311 @@
+"""What the panel commands and what the scene tells, handed on to those who decide; one new view for each.
+
+No method raises for what can be expected to go wrong: it becomes the status strip and, where a run is lost, the state
+FAILED. A command that comes while another one is at work, for example because the scene tells of what that one does,
+is done right after it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from ..errors import GenesisError
+from ..protocol import Failure
+from .choosing import Choosing
+from .estimating import Estimating
+from .exporting import Exporting
+from .inventory import Inventory
+from .model import Model
+from .ports import ScenePort, SettingsPort, SetupPort, WorkerPort
+from .rendering import render
+from .reviewing import Reviewing
+from .segmenting import Segmenting
+from .setting_up import SettingUp
+from .signal import Signal
+from .states import State, Trigger
+from .view import View
+
+
+class Controller:
+    """Decides for the module; knows neither Qt nor MRML. Called from one thread; ``clock`` counts seconds."""
+
+    def __init__(
+        self, scene: ScenePort, worker: WorkerPort, setup: SetupPort, settings: SettingsPort, clock: Callable[[], float]
+    ) -> None:
+        self.changed = Signal()
+        self._model = model = Model()
+        self._worker, self._clock = worker, clock
+        self._reviewing = Reviewing(model, scene, clock)
+        self._choosing = Choosing(model, scene, setup, settings, self._reviewing)
+        self._exporting = Exporting(model, scene, settings)
+        self._inventory = Inventory(model, worker)
+        self._estimating = Estimating(model, scene, worker, self._inventory, clock)
+        self._segmenting = Segmenting(model, scene, worker, self._reviewing, self._choosing, clock)
+        self._setting_up = SettingUp(model, worker, setup, settings, self._choosing, self._inventory, self._estimating)
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._is_at_work = self._is_started = self._is_closed = self._is_scene_closing = False
+        self._view = render(model)
+
+    @property
+    def view(self) -> View:
+        """What is to be shown now."""
+        return self._view
+
+    # --- The module ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """The module was entered. Starts no process and installs nothing."""
+        self._do(self._start)
+
+    def stop(self) -> None:
+        """The module was left. A run goes on; nothing new begins."""
+        self._do(self._stop)
+
+    def close(self) -> None:
+        """The module is destroyed: what runs is ended, and no command does anything from now on."""
+        self._do(self._close)
+
+    def tick(self) -> None:
+        """Ten times a second: takes what the worker says, and does what was put off."""
+        if not self._is_at_work:
+            self._do(self._tick)
+
+    # --- Choosing -----------------------------------------------------------------------------------------------------
+
+    def choose_volume(self, node_id: str | None) -> None:
+        """Another CT, or none."""
+        # While a scene closes, selectors run through the volumes that are not removed yet.
+        if not self._is_scene_closing:
+            self._do(lambda: self._choosing.choose_volume(node_id), is_choice=True)
+
+    def choose_model(self, value: str) -> None:
+        """Another model."""
+        self._do(lambda: self._choosing.choose_model(value), is_choice=True)
+
+    def choose_device(self, value: str) -> None:
+        """Another device."""
+        self._do(lambda: self._choosing.choose_device(value), is_choice=True)
+
+    def search(self, text: str) -> None:
+        """Narrows the tree of classes down."""
+        self._do(lambda: setattr(self._model, "search", text))
+
+    def check_classes(self, classes: tuple[int, ...], is_on: bool) -> None:
+        """Ticks classes, or takes the ticks away."""
+        self._do(lambda: self._choosing.check_classes(classes, is_on), is_choice=True)
+
+    # --- Running ------------------------------------------------------------------------------------------------------
+
+    def segment(self) -> None:
+        """Starts a run."""
+        self._do(self._segmenting.start, is_choice=True)
+
+    def cancel(self) -> None:
+        """Ends a run, or the job beside it."""
+        self._do(self._cancel)
+
+    def dismiss(self) -> None:
+        """The message was read."""
+        self._do(self._dismiss)
+
+    def install(self) -> None:
+        """Installs what is missing, after asking."""
+        self._do(lambda: self._setting_up.install(self._show))
+
+    def import_model(self, path: Path) -> None:
+        """Installs a model from a file, after asking."""
+        self._do(lambda: self._setting_up.import_model(path))
+
+    def download_model(self) -> None:
+        """Fetches the chosen model, after asking."""
+        self._do(self._setting_up.download_model)
+
+    def self_test(self) -> None:
+        """Tries the chosen model out on the chosen device."""
+        self._do(self._setting_up.self_test, is_choice=True)
+
+    # --- Reviewing ----------------------------------------------------------------------------------------------------
+
+    def edit(self, is_on: bool) -> None:
+        """Begins or ends correcting."""
+        self._do(lambda: self._reviewing.edit(is_on))
+
+    def set_locked(self, segment_id: str, on: bool) -> None:
+        """Locks a segment, or opens it."""
+        self._do(lambda: self._reviewing.set_locked(segment_id, on))
+
+    def set_reviewed(self, segment_id: str, on: bool) -> None:
+        """Marks a segment as looked at and right, or takes that back."""
+        self._do(lambda: self._reviewing.set_reviewed(segment_id, on))
+
+    def set_visible(self, segment_id: str, on: bool) -> None:
+        """Shows or hides a segment."""
+        self._do(lambda: self._reviewing.set_visible(segment_id, on))
+
+    def reset_segment(self, segment_id: str) -> None:
+        """Gives a segment the voxels of the proposal back."""
+        self._do(lambda: self._reviewing.reset(segment_id))
+
+    def select_segment(self, segment_id: str) -> None:
+        """Another segment is looked at."""
+        self._do(lambda: self._reviewing.select(segment_id))
+
+    def show_proposal(self, on: bool) -> None:
+        """Shows or hides the outlines of the proposal."""
+        self._do(lambda: self._reviewing.show_proposal(on))
+
+    def show_difference(self, on: bool) -> None:
+        """Shows or hides the changes to the proposal of the selected segment."""
+        self._do(lambda: self._reviewing.show_difference(on))
+
+    def update_3d(self) -> None:
+        """Makes the surfaces once."""
+        self._do(self._reviewing.update_3d)
+
+    # --- Exporting ----------------------------------------------------------------------------------------------------
+
+    def choose_formats(self, keys: tuple[str, ...]) -> None:
+        """What is written."""
+        self._do(lambda: self._exporting.choose_formats(keys))
+
+    def choose_folder(self, path: Path) -> None:
+        """Where it is written."""
+        self._do(lambda: self._exporting.choose_folder(path))
+
+    def move_paint(self, class_index: int, step: int) -> None:
+        """Moves a class in the paint order; the last one is on top."""
+        self._do(lambda: self._exporting.move_paint(class_index, step))
+
+    def export(self) -> None:
+        """Writes the files."""
+        self._do(self._exporting.export)
+
+    # --- What the scene tells -----------------------------------------------------------------------------------------
+
+    def volume_removed(self, node_id: str) -> None:
+        """A node was removed: the chosen CT, its segmentation, or another one."""
+        self._do(lambda: self._on_removed(node_id))
+
+    def scene_about_to_close(self) -> None:
+        """Everything in the scene goes; a run ends."""
+        self._do(self._on_closing)
+
+    def scene_closed(self) -> None:
+        """There is a new, empty scene."""
+        self._do(self._on_scene)
+
+    def scene_loaded(self) -> None:
+        """A scene was read; what it kept is taken up."""
+        self._do(self._on_scene)
+
+    def segmentation_edited(self) -> None:
+        """Voxels or segments were changed by others than the controller."""
+        self._do(self._reviewing.edited)
+
+    # --- How it is done -----------------------------------------------------------------------------------------------
+
+    def _do(self, command: Callable[[], None], is_choice: bool = False) -> None:
+        if self._is_closed:
+            return
+        if is_choice:
+            self._estimating.allow()
+        self._waiting.append(command)
+        if self._is_at_work:
+            return
+        self._is_at_work = True
+        try:
+            while self._waiting:
+                self._guarded(self._waiting.popleft())
+        finally:
+            self._waiting.clear()
+            self._is_at_work = False
+        self._show()
+
+    def _guarded(self, command: Callable[[], None]) -> None:
+        try:
+            command()
+        except GenesisError as error:
+            self._model.complain(error)
+
+    def _show(self) -> None:
+        view = render(self._model)
+        if view != self._view:
+            self._view = view
+            self.changed.emit(view)
+
+    def _start(self) -> None:
+        if self._is_started:
+            self._choosing.check_setup()
+            return
+        self._is_started = True
+        self._choosing.load_settings()
+        self._exporting.load_settings()
+        self._choosing.check_setup()
+        self._choosing.load_scene()
+        self._setting_up.resume()
+
+    def _stop(self) -> None:
+        self._estimating.rest()
+        self._reviewing.stop_correcting()
+
+    def _close(self) -> None:
+        self._is_closed = True
+        self._segmenting.abandon()
+        self._setting_up.abandon()
+        self._worker.close()
+
+    def _tick(self) -> None:
+        model, was_running = self._model, self._model.run is not None
+        for event in self._worker.pump():
+            self._guarded(lambda event=event: self._dispatch(event))  # type: ignore[misc]
+        for part in (self._segmenting, self._reviewing, self._estimating):
+            self._guarded(part.tick)
+        if was_running and model.state is State.REVIEWING:
+            self._inventory.ask()  # how much memory is free now
+            self._estimating.ask_again()  # the run measured how long it takes
+
+    def _dispatch(self, event: object) -> None:
+        road = self._model.road
+        parts = (self._segmenting, self._setting_up, self._estimating, self._inventory)
+        is_taken = any(part.on_event(event) for part in parts)
+        if not is_taken and isinstance(event, Failure) and not event.id and event.code == "worker_lost":
+            self._model.complain(event)
+        if self._model.road != road:
+            self._choosing.check_setup()
+
+    def _cancel(self) -> None:
+        self._segmenting.cancel()
+        self._setting_up.cancel()
+
+    def _dismiss(self) -> None:
+        model = self._model
+        model.message, model.verdicts = None, ()
+        if model.state is State.FAILED:
+            model.move(Trigger.DISMISSED)
+            self._choosing.look_again()
+
+    def _on_removed(self, node_id: str) -> None:
+        model = self._model
+        if node_id == model.volume_id:
+            self._segmenting.abandon()
+            self._reviewing.stop_correcting()
+            self._choosing.look_at(None)
+        elif node_id == model.segmentation_id:
+            self._reviewing.stop_correcting(is_quiet=True)
+            self._reviewing.take_up(None)
+            self._choosing.look_again()
+
+    def _on_closing(self) -> None:
+        self._is_scene_closing = True
+        self._segmenting.abandon()
+        self._reviewing.stop_correcting(is_quiet=True)
+        self._estimating.forget()
+        self._choosing.look_at(None)
+
+    def _on_scene(self) -> None:
+        self._is_scene_closing = False
+        if self._is_started and self._model.state is not State.PREDICTING:
+            self._reviewing.stop_correcting()
+            self._choosing.load_scene()

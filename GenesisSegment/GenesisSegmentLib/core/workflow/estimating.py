@@ -1,0 +1,121 @@
+"""Asks the worker what a run would take, once the choice has been the same for a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import GenesisError
+from ..protocol import Estimate, Estimated, Failure, new_id
+from .inventory import Inventory
+from .model import Model
+from .ports import ScenePort, WorkerPort
+from .states import State
+
+_SETTLED_S = 0.3
+_ASKING = (State.READY, State.REVIEWING, State.FAILED)
+Choice = tuple[str, str, str, tuple[int, ...]]
+
+
+class Estimating:
+    """Hands the CT over and asks, so that a run after it starts faster. Nothing starts before the person did something.
+
+    Opening the module, or a scene, starts no process: :meth:`allow` is called by the person's own choices.
+    """
+
+    def __init__(
+        self, model: Model, scene: ScenePort, worker: WorkerPort, inventory: Inventory, clock: Callable[[], float]
+    ) -> None:
+        self._model, self._scene, self._worker = model, scene, worker
+        self._inventory, self._clock = inventory, clock
+        self._is_allowed = False
+        self._asked_for: Choice | None = None
+        self._seen: Choice | None = None
+        self._seen_at = 0.0
+        self._handed = ""
+        self._id = self._load_id = ""
+
+    def allow(self) -> None:
+        """The person made a choice: from now on the worker may be asked."""
+        self._is_allowed = True
+
+    def rest(self) -> None:
+        """The module was left: nothing more is asked until the next choice."""
+        self._is_allowed = False
+
+    def ask_again(self) -> None:
+        """The answer to the same question may be another now."""
+        self._asked_for = self._seen = None
+
+    def forget(self) -> None:
+        """The answer is no longer good, for example after the model arrived."""
+        self.ask_again()
+        self._handed = self._id = self._load_id = ""
+        self._model.estimate, self._model.is_estimating = None, False
+
+    def tick(self) -> None:
+        """Asks, if there is something to ask."""
+        choice = self._choice()
+        if choice is None or choice == self._asked_for:
+            if choice is None:
+                self._seen = None
+            return
+        if choice != self._seen:
+            self._seen, self._seen_at = choice, self._clock()
+            self._model.estimate, self._model.is_estimating, self._id = None, True, ""
+        elif self._clock() - self._seen_at >= _SETTLED_S:
+            self._asked_for = choice
+            self._ask(choice)
+
+    def on_event(self, event: object) -> bool:
+        """Takes an event, if it is an answer to this; an answer to an earlier question is dropped."""
+        job = getattr(event, "id", None)
+        model = self._model
+        if not job or job not in (self._id, self._load_id) or not isinstance(event, (Estimated, Failure)):
+            return False
+        if job == self._load_id:
+            self._handed = ""
+        if isinstance(event, Failure) and event.is_cancelled:
+            model.is_estimating = False
+            return True
+        if model.estimate is None or job == self._load_id:
+            model.estimate = event
+        model.is_estimating, self._id = False, ""
+        return True
+
+    def _choice(self) -> Choice | None:
+        model = self._model
+        is_askable = (
+            self._is_allowed
+            and model.state in _ASKING
+            and not model.is_busy
+            and model.is_set_up
+            and model.is_model_there
+            and not model.volume_problem
+        )
+        if not is_askable or model.volume_id is None or not model.wanted:
+            return None
+        return model.volume_id, model.model, model.device, model.wanted
+
+    def _ask(self, choice: Choice) -> None:
+        model, (volume_id, name, device, classes) = self._model, choice
+        self._inventory.ask_once()
+        try:
+            fingerprint = self._handed_over(volume_id)
+        except GenesisError as error:
+            model.volume_problem, model.is_estimating = str(error), False
+            return
+        command = Estimate(new_id(), fingerprint, name, classes, device)
+        self._id = self._worker.send(command)
+
+    def _handed_over(self, volume_id: str) -> str:
+        """The fingerprint of the CT, which the worker has or is about to get.
+
+        Raises:
+            GenesisError: the CT cannot be used.
+        """
+        now = self._scene.fingerprint(volume_id)
+        if now is None or now != self._handed:
+            snapshot = self._scene.snapshot(volume_id)
+            self._load_id = self._worker.send_volume(snapshot.volume, snapshot.fingerprint)
+            self._handed = snapshot.fingerprint
+        return self._handed

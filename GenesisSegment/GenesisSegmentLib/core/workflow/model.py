@@ -1,0 +1,163 @@
+"""What the controller knows; :mod:`.rendering` makes a view of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..classes import all_classes
+from ..errors import GenesisError
+from ..protocol import Estimated, Failure, Ready
+from ..reports import DeviceInfo, ModelInfo
+from .ports import SceneParameters, SegmentState, SetupReport
+from .states import State, Trigger, after, is_allowed
+
+
+@dataclass(frozen=True)
+class Message:
+    """What the status strip says until something else happens. ``kind`` as in :class:`.view.StatusStrip`."""
+
+    text: str
+    kind: str
+    log: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a long job is; ``fraction`` None where it cannot be told."""
+
+    text: str
+    fraction: float | None = None
+    seconds_left: float | None = None
+    is_cancelling: bool = False
+    can_cancel: bool = True
+
+
+@dataclass
+class Model:
+    """Everything that is shown or decided upon. ``classes`` is what the person wants, whatever the model offers."""
+
+    state: State = State.NO_VOLUME
+    message: Message | None = None
+
+    volume_id: str | None = None
+    volume_problem: str = ""
+    segmentation_id: str | None = None
+
+    setup: SetupReport | None = None
+    verdicts: tuple[str, ...] = ()
+    ready: Ready | None = None
+    models: tuple[ModelInfo, ...] = ()
+    are_models_known: bool = False
+    """Whether the worker said which models are on this machine."""
+    model: str = "starter"
+    device: str = "auto"
+    search: str = ""
+    classes: frozenset[int] = field(default_factory=lambda: frozenset(all_classes()))
+    estimate: Estimated | Failure | None = None
+    is_estimating: bool = False
+
+    run: Step | None = None
+    """The segmentation that is being made."""
+    side_job: Step | None = None
+    """Installing, testing, importing or downloading."""
+
+    rows: tuple[SegmentState, ...] = ()
+    selected: str = ""
+    is_proposal_shown: bool = False
+    is_difference_shown: bool = False
+
+    overlaps: tuple[tuple[int, int], ...] = ()
+    formats: tuple[str, ...] = ()
+    folder: Path | None = None
+    paint_order: tuple[int, ...] = ()
+    last_files: tuple[str, ...] = ()
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """The chosen model, where it is known."""
+        return next((info for info in self.models if info.id == self.model), None)
+
+    @property
+    def road(self) -> str:
+        """The packages that the chosen model runs with: ``onnx`` or ``torch``."""
+        return "onnx" if self.info is None or self.info.is_onnx else "torch"
+
+    @property
+    def offered(self) -> tuple[int, ...]:
+        """The classes that the chosen model finds."""
+        return self.info.offered if self.info else ()
+
+    @property
+    def wanted(self) -> tuple[int, ...]:
+        """The classes that a run would look for."""
+        return tuple(c for c in self.offered if c in self.classes)
+
+    @property
+    def is_set_up(self) -> bool:
+        """Whether the packages for the chosen model are all there."""
+        return self.setup is not None and not self.setup.missing and not self.setup.needs_restart
+
+    @property
+    def is_model_there(self) -> bool:
+        """Whether the chosen model is on this machine, as far as is known."""
+        if self.info is None:
+            return False
+        return self.info.state in ("bundled", "installed") or not self.are_models_known
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a job is on that must end before another can begin."""
+        return self.run is not None or self.side_job is not None
+
+    @property
+    def is_correcting(self) -> bool:
+        """Whether the editor is in use."""
+        return self.state is State.CORRECTING
+
+    @property
+    def present(self) -> tuple[int, ...]:
+        """The classes of the segmentation, ascending."""
+        return tuple(sorted({row.class_index for row in self.rows if row.class_index}))
+
+    @property
+    def painted(self) -> tuple[int, ...]:
+        """The classes of the segmentation in the order in which they are painted; the last is on top."""
+        kept = [c for c in self.paint_order if c in self.present]
+        return (*kept, *(c for c in self.present if c not in kept))
+
+    @property
+    def parameters(self) -> SceneParameters:
+        """What is kept with the scene."""
+        return SceneParameters(self.volume_id, self.segmentation_id, tuple(sorted(self.classes)), self.paint_order)
+
+    def row(self, segment_id: str) -> SegmentState | None:
+        """The segment of that ID, if there is one."""
+        return next((row for row in self.rows if row.segment_id == segment_id), None)
+
+    def device_in_use(self) -> DeviceInfo | None:
+        """Where a run would go, as far as is known."""
+        name = self.estimate.device if isinstance(self.estimate, Estimated) else self.device
+        devices = self.ready.devices if self.ready else ()
+        return next((device for device in devices if device.name == name), None)
+
+    def move(self, trigger: Trigger) -> None:
+        """Follows the table of states.
+
+        Raises:
+            ValueError: the trigger means nothing now.
+        """
+        self.state = after(self.state, trigger)
+
+    def can(self, trigger: Trigger) -> bool:
+        """Whether the table allows it now."""
+        return is_allowed(self.state, trigger)
+
+    def say(self, text: str, kind: str = "good", log: str = "") -> None:
+        """Puts a sentence into the status strip."""
+        self.message = Message(text, kind, log)
+
+    def complain(self, error: GenesisError | Failure) -> None:
+        """Puts what went wrong, and what to do, into the status strip."""
+        log = error.log if isinstance(error, Failure) else ""
+        self.say(f"{error.what} {error.remedy}".strip(), "error", log)

@@ -1,0 +1,58 @@
+"""Why something cannot be done now: one sentence, or "" where it can."""
+
+from __future__ import annotations
+
+from ..i18n import _
+from .model import Model
+
+
+def busy_obstacle(model: Model) -> str:
+    """Another job is on."""
+    if model.run is not None:
+        return _("Wait until the run has ended, or cancel it.")
+    if model.side_job is not None:
+        return _("Wait until this has ended: {what}.").format(what=model.side_job.text)
+    return ""
+
+
+def setup_obstacle(model: Model) -> str:
+    """Packages are missing."""
+    if model.setup is None:
+        return _("GenesisSegment has not looked yet at what is installed.")
+    if model.setup.needs_restart:
+        return _("Restart Slicer to finish the set-up.")
+    return _("Some packages are missing: press Install first.") if model.setup.missing else ""
+
+
+def model_obstacle(model: Model) -> str:
+    """The model is not there or not good."""
+    info = model.info
+    if info is None:
+        return _("Choose a model first.")
+    if model.is_model_there:
+        return ""
+    if info.state == "damaged":
+        return _("The file of this model is damaged: get it again.")
+    if info.state == "unchecked":
+        return _("The file of this model was put there without a check: import it first.")
+    return _("This model is not on this computer yet: get it or import it first.")
+
+
+def segment_obstacle(model: Model) -> str:
+    """Why Segment cannot be pressed."""
+    if reason := busy_obstacle(model):
+        return reason
+    if model.volume_id is None:
+        return _("Choose a CT first.")
+    if model.volume_problem:
+        return model.volume_problem
+    if reason := setup_obstacle(model) or model_obstacle(model):
+        return reason
+    return "" if model.wanted else _("Choose at least one class that this model offers.")
+
+
+def result_obstacle(model: Model) -> str:
+    """Why nothing can be done with segments."""
+    if model.run is not None:
+        return busy_obstacle(model)
+    return "" if model.segmentation_id else _("There is no result yet: segment a CT first.")

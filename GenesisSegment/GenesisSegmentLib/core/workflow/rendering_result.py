@@ -1,0 +1,135 @@
+"""The Correct and Export parts of the view."""
+
+from __future__ import annotations
+
+from ..classes import class_table
+from ..i18n import _
+from .export_formats import FORMATS
+from .exporting import export_obstacle
+from .model import Model
+from .obstacles import busy_obstacle, result_obstacle
+from .ports import SegmentState
+from .states import Trigger
+from .text import names_text, sentences
+from .view import Choice, CorrectPart, ExportPart, ReviewRow, control
+
+
+def render_correct(model: Model) -> CorrectPart:
+    """What the Correct part shows."""
+    reason, selected = result_obstacle(model), model.row(model.selected)
+    no_proposal = _("Choose a structure that the model proposed.") if not (selected and selected.class_index) else ""
+    return CorrectPart(
+        rows=tuple(_row(row, busy_obstacle(model) if model.run else "") for row in model.rows),
+        note=reason or _("Locked and reviewed structures are kept when you segment again."),
+        edit=control(
+            _edit_obstacle(model),
+            _("Ends correcting and counts what was changed.")
+            if model.is_correcting
+            else _("Opens the Segment Editor. 3D stands still meanwhile, so that every stroke is fast."),
+            is_checked=model.is_correcting,
+        ),
+        show_proposal=control(
+            reason, _("Shows what the model proposed, as outlines."), is_checked=model.is_proposal_shown
+        ),
+        show_difference=control(
+            reason or no_proposal,
+            _("Shows what was added to the proposal of the selected structure, and what was taken away."),
+            is_checked=model.is_difference_shown,
+        ),
+        update_3d=control(reason, _("Makes the 3D surfaces once, as the structures are now.")),
+        reviewed_note=_reviewed_note(model),
+        segmentation_id=model.segmentation_id or "",
+        selected=model.selected,
+    )
+
+
+def render_export(model: Model) -> ExportPart:
+    """What the Export part shows."""
+    reason = result_obstacle(model)
+    return ExportPart(
+        formats=tuple(Choice(known.key, _(known.text), _format_tip(known.key, known.is_flat)) for known in FORMATS),
+        chosen=model.formats,
+        paint_order=tuple(
+            Choice(str(index), class_table()[index].name, reason or _paint_tip(model, index), not reason)
+            for index in model.painted
+        ),
+        overlap_note=_overlap_note(model),
+        folder=str(model.folder) if model.folder else "",
+        export=control(export_obstacle(model), _("Writes the chosen formats into the folder, all or none.")),
+        last_files=model.last_files,
+    )
+
+
+def _edit_obstacle(model: Model) -> str:
+    if reason := result_obstacle(model):
+        return reason
+    if model.is_correcting or model.can(Trigger.CORRECT):
+        return ""
+    return _("Read the message below and dismiss it first.")
+
+
+def _row(row: SegmentState, reason: str) -> ReviewRow:
+    lock_tip = _("Opens it for changes.") if row.is_locked else _("Locks it: nothing changes it any more.")
+    review_tip = _("Takes the tick back.") if row.is_reviewed else _("Marks it as looked at and right.")
+    return ReviewRow(
+        segment=row,
+        lock=control(reason, lock_tip, is_checked=row.is_locked),
+        review=control(reason, review_tip, is_checked=row.is_reviewed),
+        reset=control(reason or _reset_obstacle(row), _("Brings the model's version back. Undo works.")),
+        change_text=_change_text(row),
+    )
+
+
+def _reset_obstacle(row: SegmentState) -> str:
+    if not row.class_index:
+        return _("This structure is your own: the model proposed nothing for it.")
+    if row.is_locked:
+        return _("It is locked: open it first.")
+    if row.is_reviewed:
+        return _("It is marked as reviewed: take the tick away first.")
+    return _("It is as the model proposed it.") if row.changed_voxels == 0 else ""
+
+
+def _change_text(row: SegmentState) -> str:
+    if not row.class_index:
+        return _("your own")
+    if row.changed_voxels is None:
+        return ""
+    if row.changed_voxels == 0:
+        return _("as proposed")
+    return _("{count} voxels changed").format(count=f"{row.changed_voxels:,}")
+
+
+def _reviewed_note(model: Model) -> str:
+    rows = [row for row in model.rows if row.class_index]
+    if not rows:
+        return ""
+    text = _("{count} of {all} structures are reviewed.")
+    return text.format(count=sum(row.is_reviewed for row in rows), all=len(rows))
+
+
+def _format_tip(key: str, is_flat: bool) -> str:
+    if is_flat:
+        return _("One structure per voxel: where structures overlap, the paint order decides.")
+    return {
+        "seg.nrrd": _("Keeps everything: overlaps, names, colors and codes."),
+        "dicom": _("For the archive; needs a CT that was loaded from DICOM."),
+        "csv": _("Volumes, densities and lesion diameters."),
+    }.get(key, _("The surface of each structure."))
+
+
+def _paint_tip(model: Model, index: int) -> str:
+    names = [class_table()[b if a == index else a].name for a, b in model.overlaps if index in (a, b)]
+    if not names:
+        return _("Overlaps with nothing.")
+    return _("Overlaps with {names}. Of two that overlap, the later one is seen.").format(names=names_text(names))
+
+
+def _overlap_note(model: Model) -> str:
+    pairs = [(a, b) for a, b in model.overlaps if a in model.present and b in model.present]
+    if not pairs:
+        return _("No structures overlap.") if model.rows else ""
+    order, table = model.painted, class_table()
+    on_top = [sorted(pair, key=order.index) for pair in pairs]
+    texts = [_("{top} over {below}").format(top=table[top].name, below=table[below].name) for below, top in on_top]
+    return sentences(_("In label maps each voxel has one structure:"), f"{names_text(texts)}.")

@@ -1,0 +1,155 @@
+"""The segments of the result: locks, reviewed ticks, the proposal, the difference, the editor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..i18n import _
+from .model import Model
+from .ports import ScenePort
+from .states import State, Trigger
+
+_QUIET_S = 1.0
+"""Changed voxels are counted this long after the last edit: counting takes too long for every stroke."""
+_REFRESH_S = 0.25
+
+
+class Reviewing:
+    """Sends what the person does with segments to the scene, and reads back what came of it."""
+
+    def __init__(self, model: Model, scene: ScenePort, clock: Callable[[], float]) -> None:
+        self._model, self._scene, self._clock = model, scene, clock
+        self._refresh_at: float | None = None
+        self._count_at: float | None = None
+
+    def take_up(self, segmentation_id: str | None) -> None:
+        """Another segmentation, or the same again, or none."""
+        model = self._model
+        if segmentation_id != model.segmentation_id:
+            model.selected, model.last_files = "", ()
+            model.is_proposal_shown = model.is_difference_shown = False
+        model.segmentation_id = segmentation_id
+        self._refresh_at = self._count_at = None
+        self.refresh()
+        self.find_overlaps()
+
+    def refresh(self) -> None:
+        """Reads the segments."""
+        model = self._model
+        model.rows = self._scene.segments(model.segmentation_id) if model.segmentation_id else ()
+        if model.row(model.selected) is None:
+            model.selected = model.rows[0].segment_id if model.rows else ""
+
+    def find_overlaps(self) -> None:
+        """Asks which classes share voxels."""
+        model = self._model
+        model.overlaps = self._scene.overlapping(model.segmentation_id) if model.segmentation_id else ()
+
+    def edited(self) -> None:
+        """The voxels were changed by the editor, or the segments from outside."""
+        now = self._clock()
+        if self._model.segmentation_id is None:
+            return
+        self._refresh_at = self._refresh_at if self._refresh_at is not None else now + _REFRESH_S
+        self._count_at = now + _QUIET_S
+
+    def tick(self) -> None:
+        """Does what was put off; counting waits until nobody paints."""
+        now, model = self._clock(), self._model
+        if self._refresh_at is not None and now >= self._refresh_at:
+            self._refresh_at = None
+            self.refresh()
+        if self._count_at is not None and now >= self._count_at and model.state in (State.REVIEWING, State.FAILED):
+            self._count()
+
+    def edit(self, is_on: bool) -> None:
+        """Begins or ends correcting. The surfaces stand still meanwhile: they would make every stroke slow."""
+        model = self._model
+        if is_on and model.segmentation_id and model.can(Trigger.CORRECT):
+            self._scene.suspend_3d(model.segmentation_id, True)
+            model.move(Trigger.CORRECT)
+        elif not is_on and model.is_correcting:
+            self.stop_correcting()
+            self._count()
+
+    def stop_correcting(self, is_quiet: bool = False) -> None:
+        """Leaves the editor, if it is in use; ``is_quiet``: the segmentation is gone, nothing is told to the scene."""
+        model = self._model
+        if not model.is_correcting:
+            return
+        model.move(Trigger.REVIEW)
+        if model.segmentation_id and not is_quiet:
+            self._scene.suspend_3d(model.segmentation_id, False)
+
+    def select(self, segment_id: str) -> None:
+        """Another segment is looked at; the difference goes with it."""
+        model = self._model
+        if model.row(segment_id) is None:
+            return
+        model.selected = segment_id
+        if model.is_difference_shown:
+            self.show_difference(True)
+
+    def set_locked(self, segment_id: str, is_on: bool) -> None:
+        """Locks a segment, or opens it."""
+        if segmentation := self._changeable(segment_id):
+            self._scene.set_locked(segmentation, segment_id, is_on)
+            self.refresh()
+
+    def set_reviewed(self, segment_id: str, is_on: bool) -> None:
+        """Marks a segment as looked at and right, or takes that back."""
+        if segmentation := self._changeable(segment_id):
+            self._scene.set_reviewed(segmentation, segment_id, is_on)
+            self.refresh()
+
+    def set_visible(self, segment_id: str, is_on: bool) -> None:
+        """Shows or hides a segment."""
+        model = self._model
+        if model.segmentation_id and model.row(segment_id) is not None:
+            self._scene.set_visible(model.segmentation_id, segment_id, is_on)
+            self.refresh()
+
+    def reset(self, segment_id: str) -> None:
+        """Gives a segment the voxels of the proposal back."""
+        model = self._model
+        segmentation, row = self._changeable(segment_id), model.row(segment_id)
+        if not segmentation or row is None or not row.class_index or row.is_locked or row.is_reviewed:
+            return
+        self._scene.reset_to_proposal(segmentation, segment_id)
+        self._count()
+        model.say(_("{name} is as the model proposed it. Undo brings your version back.").format(name=row.name))
+
+    def show_proposal(self, is_on: bool) -> None:
+        """Shows or hides the outlines of the proposal."""
+        model = self._model
+        if model.segmentation_id:
+            self._scene.show_proposal(model.segmentation_id, is_on)
+            model.is_proposal_shown = is_on
+
+    def show_difference(self, is_on: bool) -> None:
+        """Shows or hides what was added to and taken from the proposal of the selected segment."""
+        model, row = self._model, self._model.row(self._model.selected)
+        if not model.segmentation_id:
+            return
+        shown = row.segment_id if is_on and row is not None and row.class_index else None
+        self._scene.show_difference(model.segmentation_id, shown)
+        model.is_difference_shown = is_on and shown is not None
+
+    def update_3d(self) -> None:
+        """Makes the surfaces once."""
+        if self._model.segmentation_id:
+            self._scene.update_3d(self._model.segmentation_id)
+
+    def _changeable(self, segment_id: str) -> str | None:
+        """The segmentation, where this segment can be changed now."""
+        model = self._model
+        is_free = model.run is None and model.row(segment_id) is not None
+        return model.segmentation_id if is_free else None
+
+    def _count(self) -> None:
+        self._count_at = self._refresh_at = None
+        model = self._model
+        if model.segmentation_id:
+            self._scene.count_changes(model.segmentation_id)
+            self.refresh()
+            self.find_overlaps()

@@ -1,0 +1,59 @@
+"""Durations, sizes and lists in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..i18n import _
+
+_MANY = 4
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as people say it: no more exact than an estimate is."""
+    if seconds < 1:
+        return _("less than 1 s")
+    if seconds < 90:
+        return _("{count} s").format(count=round(seconds) if seconds < 20 else 5 * round(seconds / 5))
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return _("{count} min").format(count=minutes)
+    return _("{hours} h {minutes} min").format(hours=minutes // 60, minutes=minutes % 60)
+
+
+def time_left_text(seconds: float | None) -> str:
+    """What stands beside the progress bar; "" where it cannot be told."""
+    return "" if seconds is None else _("about {duration} left").format(duration=duration_text(max(0.0, seconds)))
+
+
+def size_text(size_bytes: float) -> str:
+    """A size in MB or GB."""
+    if size_bytes < 0.95e9:
+        return _("{count} MB").format(count=max(1, round(size_bytes / 1e6)))
+    return _("{count} GB").format(count=f"{size_bytes / 1e9:.1f}")
+
+
+def names_text(names: Sequence[str], most: int = _MANY) -> str:
+    """A few names, and how many more there are."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return _("{names} and {count} more").format(names=", ".join(names[: most - 1]), count=len(names) - most + 1)
+
+
+def sentences(*parts: str) -> str:
+    """Sentences in one text; empty ones are left out."""
+    return " ".join(part for part in parts if part)
+
+
+def stage_text(stage: str) -> str:
+    """What the worker is doing; a stage that is not known is shown as it is called."""
+    return {
+        "preparing": _("Preparing the CT"),
+        "network": _("Finding the structures"),
+        "cleaning": _("Cleaning up"),
+        "restoring": _("Bringing the result to the CT's grid"),
+        "writing": _("Measuring, and handing the result over"),
+        "checking fast paths": _("Trying out what is fast on this device"),
+        "download": _("Downloading"),
+        "check": _("Checking the file"),
+    }.get(stage, stage.capitalize())

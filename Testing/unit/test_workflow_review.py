@@ -1,0 +1,206 @@
+"""Reviewing, correcting and exporting a result."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from GenesisSegmentLib.core.workflow.states import State
+from workflow_fakes import Bench, segment_state
+
+
+@pytest.fixture
+def bench() -> Bench:
+    bench = Bench()
+    bench.reviewing()
+    bench.scene.calls.clear()
+    return bench
+
+
+def row(bench, segment_id):
+    return next(r for r in bench.view.correct.rows if r.segment.segment_id == segment_id)
+
+
+def test_surfaces_stand_still_while_correcting_and_changes_are_counted_after(bench):
+    bench.controller.edit(True)
+    assert (bench.state, bench.view.correct.edit.is_checked) == (State.CORRECTING, True)
+    bench.controller.segmentation_edited()
+    bench.wait(5)
+    assert bench.scene.calls == [("suspend_3d", True)]
+    bench.controller.edit(False)
+    assert bench.state is State.REVIEWING
+    assert bench.scene.calls[1:] == [("suspend_3d", False), ("count_changes", "seg-ct1")]
+
+
+@pytest.mark.parametrize("leave", ["segment", "choose", "stop", "edit"])
+def test_surfaces_move_again_however_correcting_ends(bench, leave):
+    bench.controller.edit(True)
+    {
+        "segment": bench.controller.segment,
+        "choose": lambda: bench.controller.choose_volume("ct2"),
+        "stop": bench.controller.stop,
+        "edit": lambda: bench.controller.edit(False),
+    }[leave]()
+    assert ("suspend_3d", False) in bench.scene.calls
+    assert bench.state is not State.CORRECTING
+
+
+def test_closing_the_scene_while_correcting_tells_the_scene_nothing(bench):
+    bench.controller.edit(True)
+    bench.controller.scene_about_to_close()
+    assert bench.scene.calls == [("suspend_3d", True)]
+    assert bench.state is State.NO_VOLUME
+
+
+def test_edits_from_outside_are_counted_once_it_is_quiet(bench):
+    for _ in range(5):
+        bench.controller.segmentation_edited()
+        bench.wait(0.5)
+    assert "count_changes" not in bench.scene.names()
+    bench.wait(1)
+    assert bench.scene.names().count("count_changes") == 1
+
+
+def test_segment_of_the_persons_own_appears_while_correcting(bench):
+    bench.controller.edit(True)
+    bench.scene.rows["seg-ct1"].append(replace(segment_state(1), segment_id="own", name="Own", class_index=0))
+    bench.controller.segmentation_edited()
+    bench.wait(0.5)
+    own = row(bench, "own")
+    assert own.change_text == "your own"
+    assert "your own" in own.reset.tip
+    assert not own.reset.is_enabled
+
+
+def test_lock_and_review_are_told_to_the_scene_and_shown(bench):
+    bench.controller.set_locked("liver", True)
+    bench.controller.set_reviewed("spleen", True)
+    bench.controller.set_visible("aorta", False)
+    assert row(bench, "liver").lock.is_checked
+    assert row(bench, "spleen").review.is_checked
+    assert not row(bench, "aorta").segment.is_visible
+    assert bench.view.correct.reviewed_note == "1 of 7 structures are reviewed."
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"changed_voxels": 9}, ""),
+        ({"changed_voxels": None}, ""),
+        ({"changed_voxels": 0}, "It is as the model proposed it."),
+        ({"changed_voxels": 9, "is_locked": True}, "It is locked: open it first."),
+        ({"changed_voxels": 9, "is_reviewed": True}, "It is marked as reviewed: take the tick away first."),
+    ],
+)
+def test_reset_is_possible_for_what_is_neither_locked_nor_reviewed(bench, changes, reason):
+    bench.scene.rows["seg-ct1"] = [segment_state(6, **changes)]
+    bench.controller.segmentation_edited()
+    bench.wait(2)
+    control = row(bench, "liver").reset
+    assert control.is_enabled is (reason == "")
+    assert not reason or control.tip == reason
+    bench.controller.reset_segment("liver")
+    is_protected = changes.get("is_locked") or changes.get("is_reviewed")
+    assert ("reset" in bench.scene.names()) is (not is_protected)
+
+
+def test_difference_follows_the_selected_segment(bench):
+    bench.controller.select_segment("liver")
+    bench.controller.show_difference(True)
+    bench.controller.select_segment("spleen")
+    bench.controller.show_difference(False)
+    shown = [argument for name, argument in bench.scene.calls if name == "show_difference"]
+    assert shown == ["liver", "spleen", None]
+    assert bench.view.correct.selected == "spleen"
+
+
+def test_segments_that_do_not_exist_are_not_touched(bench):
+    bench.controller.select_segment("nobody")
+    bench.controller.set_locked("nobody", True)
+    bench.controller.reset_segment("nobody")
+    assert bench.scene.calls == []
+    assert bench.view.correct.selected != "nobody"
+
+
+def test_proposal_and_3d(bench):
+    bench.controller.show_proposal(True)
+    bench.controller.update_3d()
+    assert bench.scene.calls == [("show_proposal", True), ("update_3d", "seg-ct1")]
+    assert bench.view.correct.show_proposal.is_checked
+
+
+def test_segmenting_again_says_what_is_replaced(bench):
+    assert "neither locked nor reviewed are replaced" in bench.view.segment.segment.tip
+
+
+# --- Export -----------------------------------------------------------------------------------------------------------
+
+
+def test_export_says_what_is_missing_until_nothing_is(bench, tmp_path):
+    bench.controller.choose_formats(())
+    assert bench.view.export.export.tip == "Choose at least one format."
+    bench.controller.choose_formats(("csv",))
+    assert bench.view.export.export.tip == "Choose a folder first."
+    bench.controller.choose_folder(tmp_path)
+    assert bench.view.export.export.is_enabled
+
+
+def test_export_writes_the_chosen_formats_in_the_paint_order(bench, tmp_path):
+    bench.controller.choose_folder(tmp_path)
+    bench.controller.choose_formats(("nii.gz", "seg.nrrd"))
+    bench.controller.move_paint(1, 99)
+    bench.controller.export()
+    ((_, request),) = [call for call in bench.scene.calls if call[0] == "export"]
+    assert (request.folder, request.formats) == (tmp_path, ("seg.nrrd", "nii.gz"))
+    assert request.paint_order == (2, 3, 6, 8, 16, 17, 1)
+    assert bench.view.export.last_files == (str(tmp_path / "result.seg.nrrd"), str(tmp_path / "result.nii.gz"))
+    assert bench.view.status.text == f"2 files were written to {tmp_path}."
+
+
+def test_export_that_fails_says_why_and_names_no_files(bench, tmp_path):
+    bench.controller.choose_folder(tmp_path)
+    bench.controller.export()
+    bench.scene.refusing.add("export")
+    bench.controller.export()
+    assert bench.view.export.last_files == ()
+    assert (bench.state, bench.view.status.kind) == (State.REVIEWING, "error")
+
+
+@pytest.mark.parametrize(
+    ("index", "step", "order"),
+    [
+        (6, -1, (1, 2, 6, 3, 8, 16, 17)),
+        (6, 1, (1, 2, 3, 8, 6, 16, 17)),
+        (1, -1, (1, 2, 3, 6, 8, 16, 17)),
+        (17, 1, (1, 2, 3, 6, 8, 16, 17)),
+        (31, 1, (1, 2, 3, 6, 8, 16, 17)),
+    ],
+)
+def test_paint_order_moves_one_step_and_stops_at_the_ends(bench, index, step, order):
+    bench.controller.move_paint(index, step)
+    assert tuple(int(choice.value) for choice in bench.view.export.paint_order) == order
+
+
+def test_paint_order_is_kept_with_the_scene_beyond_the_classes_of_this_result(bench):
+    bench.scene.parameters = replace(bench.scene.parameters, paint_order=(17, 31, 1))
+    bench.controller.scene_loaded()
+    bench.controller.move_paint(1, -1)
+    assert bench.scene.parameters.paint_order == (1, 17, 2, 3, 6, 8, 16, 31)
+
+
+def test_overlaps_are_named_with_the_one_that_is_seen(bench):
+    bench.scene.overlaps = ((1, 6), (1, 30))
+    bench.controller.edit(True)
+    bench.controller.edit(False)
+    assert bench.view.export.overlap_note == "In label maps each voxel has one structure: Liver over Spleen."
+    bench.controller.move_paint(1, 99)
+    assert bench.view.export.overlap_note.endswith("Spleen over Liver.")
+
+
+def test_nothing_is_exported_during_a_run(bench, tmp_path):
+    bench.controller.choose_folder(tmp_path)
+    bench.controller.segment()
+    bench.controller.export()
+    assert "export" not in bench.scene.names()
+    assert not bench.view.export.export.is_enabled

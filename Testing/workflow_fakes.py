@@ -1,0 +1,357 @@
+"""The collaborators of the controller as plain objects: a scene, a scripted worker, a set-up, settings, a clock."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from GenesisSegmentLib.core.classes import class_table
+from GenesisSegmentLib.core.errors import ConsentError, InputError
+from GenesisSegmentLib.core.geometry import Box, Geometry
+from GenesisSegmentLib.core.layers import Layer
+from GenesisSegmentLib.core.protocol import (
+    Done,
+    Estimate,
+    Estimated,
+    Failure,
+    Hello,
+    ListModels,
+    Models,
+    Partial,
+    Progress,
+    Ready,
+    Result,
+    Segment,
+    SelfTest,
+    Tested,
+    new_id,
+)
+from GenesisSegmentLib.core.reports import DeviceInfo, LayerFile, MeasurementRow
+from GenesisSegmentLib.core.volume import Source, Volume
+from GenesisSegmentLib.core.workflow.catalogue import catalogue_models
+from GenesisSegmentLib.core.workflow.controller import Controller
+from GenesisSegmentLib.core.workflow.ports import Package, SceneParameters, SegmentState, SetupReport, Snapshot
+
+SHAPE = (5, 4, 3)
+CPU = DeviceInfo("cpu", "x86_64, 8 threads", 12_000_000_000, 16_000_000_000)
+GPU = DeviceInfo("cuda:0", "A graphics card", 22_000_000_000, 24_000_000_000)
+GOOD = Package("onnxruntime>=1.20", "Runs the starter.", "1.22", True, 0, "MIT")
+LACKING = Package("onnxruntime>=1.20", "Runs the starter.", None, False, 25, "MIT")
+
+
+def volume() -> Volume:
+    geometry = Geometry(SHAPE, np.diag([1.0, 2.0, 3.0, 1.0]))
+    return Volume(np.zeros(SHAPE, dtype=np.int16), geometry, Source(Path("ct"), "ct"))
+
+
+def segment_state(index: int, **changes) -> SegmentState:
+    structure = class_table()[index]
+    state = SegmentState(structure.slug, structure.name, structure.color, index, False, False, True, 0)
+    return replace(state, **changes)
+
+
+class FakeClock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeScene:
+    """Volumes by ID with their fingerprints; results by volume. ``calls`` are the writes, in order."""
+
+    def __init__(self) -> None:
+        self.fingerprints = {"ct1": "f1", "ct2": "f2"}
+        self.problems: dict[str, str] = {}
+        self.results: dict[str, str] = {}
+        self.rows: dict[str, list[SegmentState]] = {}
+        self.overlaps: tuple[tuple[int, int], ...] = ()
+        self.parameters = SceneParameters()
+        self.calls: list[tuple] = []
+        self.written: list[tuple[str, str]] = []
+        """Fingerprint of the snapshot and of the volume at the time of each write."""
+        self.refusing: set[str] = set()
+        """Methods that raise."""
+        self.when_writing = lambda: None
+
+    def _refuse(self, name: str) -> None:
+        if name in self.refusing:
+            raise InputError(f"{name} is not possible.", "Do something else.")
+
+    def snapshot(self, volume_id: str) -> Snapshot:
+        self._refuse("snapshot")
+        if volume_id not in self.fingerprints:
+            raise InputError("The CT is gone.")
+        return Snapshot(volume_id, volume(), self.fingerprints[volume_id])
+
+    def problem(self, volume_id: str) -> str:
+        self._refuse("problem")
+        return self.problems.get(volume_id, "")
+
+    def fingerprint(self, volume_id: str) -> str | None:
+        return self.fingerprints.get(volume_id)
+
+    def segmentation_of(self, volume_id: str) -> str | None:
+        return self.results.get(volume_id)
+
+    def write_partial(self, snapshot, class_index, box, mask) -> None:
+        self._refuse("write_partial")
+        self.calls.append(("write_partial", snapshot.node_id, class_index, box, int(mask.sum())))
+
+    def discard_partials(self, snapshot) -> None:
+        self.calls.append(("discard_partials", snapshot.node_id))
+
+    def write_result(self, snapshot, layers, text, measurements) -> str:
+        self._refuse("write_result")
+        now = self.fingerprint(snapshot.node_id)
+        self.written.append((snapshot.fingerprint, str(now)))
+        classes = [c for layer in layers for c in layer.classes]
+        self.calls.append(("write_result", snapshot.node_id, tuple(classes), text, measurements))
+        self.add_result(snapshot.node_id, classes)
+        self.when_writing()
+        return self.results[snapshot.node_id]
+
+    def add_result(self, volume_id: str, classes) -> None:
+        self.results[volume_id] = f"seg-{volume_id}"
+        self.rows[self.results[volume_id]] = [segment_state(c) for c in sorted(classes)]
+
+    def remove(self, volume_id: str) -> None:
+        self.fingerprints.pop(volume_id, None)
+        self.results.pop(volume_id, None)
+
+    def segments(self, segmentation_id):
+        return tuple(self.rows[segmentation_id])
+
+    def count_changes(self, segmentation_id) -> None:
+        self.calls.append(("count_changes", segmentation_id))
+
+    def _change(self, segmentation_id, segment_id, **changes) -> None:
+        rows = self.rows[segmentation_id]
+        self.rows[segmentation_id] = [replace(r, **changes) if r.segment_id == segment_id else r for r in rows]
+
+    def set_locked(self, segmentation_id, segment_id, is_locked) -> None:
+        self._change(segmentation_id, segment_id, is_locked=is_locked)
+
+    def set_reviewed(self, segmentation_id, segment_id, is_reviewed) -> None:
+        self._change(segmentation_id, segment_id, is_reviewed=is_reviewed)
+
+    def set_visible(self, segmentation_id, segment_id, is_visible) -> None:
+        self._change(segmentation_id, segment_id, is_visible=is_visible)
+
+    def reset_to_proposal(self, segmentation_id, segment_id) -> None:
+        self.calls.append(("reset", segment_id))
+        self._change(segmentation_id, segment_id, changed_voxels=0)
+
+    def show_proposal(self, segmentation_id, is_shown) -> None:
+        self.calls.append(("show_proposal", is_shown))
+
+    def show_difference(self, segmentation_id, segment_id) -> None:
+        self.calls.append(("show_difference", segment_id))
+
+    def suspend_3d(self, segmentation_id, is_suspended) -> None:
+        self.calls.append(("suspend_3d", is_suspended))
+
+    def update_3d(self, segmentation_id) -> None:
+        self.calls.append(("update_3d", segmentation_id))
+
+    def overlapping(self, segmentation_id):
+        return self.overlaps
+
+    def export(self, segmentation_id, volume_id, request):
+        self._refuse("export")
+        self.calls.append(("export", request))
+        return tuple(request.folder / f"result.{key}" for key in request.formats)
+
+    def load_parameters(self) -> SceneParameters:
+        return self.parameters
+
+    def save_parameters(self, parameters) -> None:
+        self.parameters = parameters
+
+    def names(self) -> list[str]:
+        return [call[0] for call in self.calls]
+
+
+class ScriptedWorker:
+    """Answers at once where it is told to (``is_prompt``); otherwise the test says what comes, in any order."""
+
+    def __init__(self) -> None:
+        self.commands: list[object] = []
+        self.handed: list[tuple[str, str]] = []
+        self.cancelled: list[str] = []
+        self.released: list[str] = []
+        self.stopped = self.closed = 0
+        self.is_prompt = True
+        self.devices = (CPU,)
+        self.models = catalogue_models()
+        self.estimate = (3.0, 1_200_000_000, 0)
+        self.events: list[object] = []
+
+    def send(self, command) -> str:
+        self.commands.append(command)
+        if self.is_prompt and (answer := self._answer(command)) is not None:
+            self.events.append(answer)
+        return command.id
+
+    def _answer(self, command):
+        if isinstance(command, Hello):
+            return Ready(command.id, "1", "3.12", 1, ("onnx",), self.devices, ())
+        if isinstance(command, ListModels):
+            return Models(
+                command.id, tuple(replace(m, state=m.state if m.url is None else "missing") for m in self.models)
+            )
+        if isinstance(command, Estimate):
+            return Estimated(command.id, *self.estimate, self.devices[-1].name)
+        if isinstance(command, SelfTest):
+            return Tested(command.id, True, "cpu", 0.5, ("The model works on the processor.",))
+        return None if isinstance(command, Segment) else Done(command.id)
+
+    def send_volume(self, volume, fingerprint) -> str:
+        job = new_id()
+        self.handed.append((job, fingerprint))
+        if self.is_prompt:
+            self.events.append(Done(job))
+        return job
+
+    def pump(self) -> list:
+        events, self.events = self.events, []
+        return events
+
+    def cancel(self, command_id) -> None:
+        self.cancelled.append(command_id)
+
+    def layers(self, result):
+        self.released.append(result.id)
+        return tuple(Layer(np.zeros(SHAPE, dtype=np.uint8), layer.classes) for layer in result.layers)
+
+    def mask(self, partial):
+        if partial.file == "gone":
+            raise InputError("The file is gone.")
+        box = Box(partial.start, partial.stop)
+        return box, np.ones(box.shape, dtype=bool)
+
+    def release(self, command_id) -> None:
+        self.released.append(command_id)
+
+    def stop(self) -> None:
+        self.stopped += 1
+
+    def close(self) -> None:
+        self.closed += 1
+
+    def last(self, kind: type):
+        return next(command for command in reversed(self.commands) if isinstance(command, kind))
+
+    def count(self, kind: type) -> int:
+        return sum(isinstance(command, kind) for command in self.commands)
+
+
+class FakeSetup:
+    """``missing`` are the roads that lack a package; ``does`` is what installing does: "works", "refuses", an error."""
+
+    def __init__(self) -> None:
+        self.missing: set[str] = set()
+        self.needs_restart = False
+        self.outcome: object = "works"
+        self.agrees = True
+        self.asked: list[str] = []
+        self.installed: list[str] = []
+
+    def check(self, runtime: str) -> SetupReport:
+        return SetupReport((LACKING if runtime in self.missing else GOOD,), 50.0, self.needs_restart)
+
+    def install(self, runtime, report) -> SetupReport:
+        report("Collecting onnxruntime")
+        if self.outcome == "refuses":
+            raise ConsentError("The person said no.")
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        self.installed.append(runtime)
+        self.missing.discard(runtime)
+        return self.check(runtime)
+
+    def agree(self, title: str, text: str) -> bool:
+        self.asked.append(text)
+        return self.agrees
+
+
+class FakeSettings(dict):
+    def get(self, key, default):
+        return super().get(key, default)
+
+    def set(self, key, value):
+        self[key] = value
+
+
+class Bench:
+    """A controller with its fakes."""
+
+    def __init__(self, is_started: bool = True) -> None:
+        self.scene, self.worker, self.setup = FakeScene(), ScriptedWorker(), FakeSetup()
+        self.settings, self.clock = FakeSettings(), FakeClock()
+        self.controller = self.new_controller()
+        self.views: list = []
+        self.controller.changed.connect(self.views.append)
+        if is_started:
+            self.controller.start()
+
+    def new_controller(self) -> Controller:
+        return Controller(self.scene, self.worker, self.setup, self.settings, self.clock)
+
+    @property
+    def view(self):
+        return self.controller.view
+
+    @property
+    def state(self):
+        return self.view.state
+
+    def wait(self, seconds: float = 0.1) -> None:
+        """Lets time pass in ticks of 0.1 s."""
+        for _ in range(max(1, round(seconds * 10))):
+            self.clock.now += 0.1
+            self.controller.tick()
+
+    def say(self, *events) -> None:
+        self.worker.events.extend(events)
+        self.wait()
+
+    def run(self, volume_id: str = "ct1") -> Segment:
+        """Starts a run; the command that was sent."""
+        self.controller.choose_volume(volume_id)
+        self.controller.segment()
+        return self.worker.last(Segment)
+
+    def finish(self, command: Segment, **changes) -> None:
+        self.say(result_of(command, **changes))
+
+    def reviewing(self) -> None:
+        self.finish(self.run())
+
+
+def result_of(command: Segment, **changes) -> Result:
+    classes = command.classes or ()
+    rows = (MeasurementRow(classes[0], "x", None, 4, 0.1, 40.0, 5.0, False),) if classes else ()
+    result = Result(
+        command.id, command.volume, SHAPE, (LayerFile("layer", classes),), classes, classes[:2], rows, (), "cpu",
+        command.model, "Starter", "0" * 64, "fast", "safe", 1,
+    )  # fmt: skip
+    return replace(result, **changes)
+
+
+def partial_of(command: Segment, **changes) -> Partial:
+    partial = Partial(command.id, command.classes[0], (0, 0, 0), (2, 2, 2), "mask")
+    return replace(partial, **changes)
+
+
+def progress_of(command: Segment, fraction: float = 0.5) -> Progress:
+    return Progress(command.id, "network", fraction, 12.0)
+
+
+def lost(job: str, code: str = "worker_lost", is_cancelled: bool = False) -> Failure:
+    return Failure(job, code, "The segmentation process ended.", "Try again.", "/log", is_cancelled)
