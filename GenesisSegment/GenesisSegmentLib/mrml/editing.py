@@ -1,0 +1,196 @@
+"""Local changes of a segment, through Slicer's segment editor logic.
+
+Voxels are only added or removed: Set with a small image clears the segment outside of it, and changing the voxels of a
+shared image in place erases neighbours, without undo. The editor's masks (editable area, intensity range) and
+overwrite mode apply, as they do to its brushes; in addition no voxel of a locked segment changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import slicer
+
+from ..core.errors import GeometryError
+from ..core.geometry import Box
+from ..core.i18n import _
+from .arrays import label_image
+from .nodes import segment_of, volume_of
+from .reading import read_mask
+from .tags import check_not_locked, is_locked
+from .volumes import placement, placement_under
+from .writing import segments_of
+
+_EDITOR = "GenesisSegment"
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """What to change in a segment: boolean masks (i, j, k) of ``box``, whose (0, 0, 0) is the first voxel of the CT."""
+
+    box: Box
+    add: np.ndarray
+    remove: np.ndarray
+
+    @classmethod
+    def between(cls, before: np.ndarray, after: np.ndarray) -> Edit | None:
+        """The change that makes one mask of the whole CT into another; None where they are the same."""
+        box = Box.around(before != after)
+        if box is None:
+            return None
+        old, new = before[box.slices], after[box.slices]
+        return cls(box, new & ~old, old & ~new)
+
+
+def editor_node(scene: Any) -> Any:
+    """The parameter node of our segment editor: masks, overwrite mode, selection. Made where the scene has none.
+
+    The editor's widget and :class:`Editor` share it; closing or loading a scene may take it away. A new one lets
+    segments overlap, so that none takes voxels from another unless the person chooses so.
+    """
+    node = scene.GetSingletonNode(_EDITOR, "vtkMRMLSegmentEditorNode")
+    if node is None:
+        node = slicer.vtkMRMLSegmentEditorNode()
+        node.SetSingletonTag(_EDITOR)
+        node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteNone)
+        node = scene.AddNode(node)
+    return node
+
+
+class Editor:
+    """Writes to segments of the segmentation that a segment editor works on."""
+
+    def __init__(self, logic: Any, save_state: Callable[[], None] | None = None) -> None:
+        """Args:
+        logic: vtkSlicerSegmentEditorLogic; it gets :func:`editor_node` where it has none.
+        save_state: saves a step of undo; that of the editor's widget, where the person undoes there.
+        """
+        self._logic = logic
+        self._save_state = save_state or logic.SaveStateForUndo
+
+    @property
+    def logic(self) -> Any:
+        """The editor logic."""
+        return self._logic
+
+    def work_on(self, node: Any) -> None:
+        """Chooses a segmentation and its CT; both in this order, and only where they are not chosen yet."""
+        parameters = self._logic.GetSegmentEditorNode()
+        if parameters is None or parameters.GetScene() is not node.GetScene():
+            self._logic.SetSegmentEditorNode(editor_node(node.GetScene()))
+        if self._logic.GetSegmentationNode() is not node:
+            self._logic.SetSegmentationNode(node)
+        volume = volume_of(node)
+        if self._logic.GetSourceVolumeNode() is not volume:
+            self._logic.SetSourceVolumeNode(volume)
+
+    def save_state(self, node: Any) -> None:
+        """Saves a step of undo of a segmentation."""
+        self.work_on(node)
+        self._save_state()
+
+    def undo(self) -> None:
+        """Takes the last step back."""
+        self._logic.Undo()
+
+    def write(self, node: Any, segment_id: str, edit: Edit) -> int:
+        """Changes a segment: one step of undo. Returns the number of voxels that locked segments kept from it.
+
+        Raises:
+            GoneError: there is no such segment, or no CT.
+            LockedError: the segment itself is locked.
+            GeometryError: the masks leave the CT, or do not fit their box.
+        """
+        segment = segment_of(node, segment_id)
+        check_not_locked(segment)
+        self.work_on(node)
+        add, protected = self._unlocked(node, segment_id, edit)
+        image = self._modifier(node, edit)
+        self.save_state(node)
+        logic = self._logic
+        if edit.remove.any():
+            self._remove(node, segment_id, edit, image)
+        if add.any():
+            logic.ModifySegmentByLabelmap(node, segment_id, image(add), logic.ModificationModeAdd, False, False)
+        return protected
+
+    def _remove(self, node: Any, segment_id: str, edit: Edit, image: Callable[[np.ndarray], Any]) -> None:
+        logic, parameters = self._logic, self._logic.GetSegmentEditorNode()
+        if (
+            parameters.GetMaskMode() != slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere
+            or parameters.GetSourceVolumeIntensityMask()
+        ):
+            with self._nothing_given_back_to_locked(node):
+                modifier = image(edit.remove)
+                logic.ModifySegmentByLabelmap(node, segment_id, modifier, logic.ModificationModeRemove, False, False)
+            return
+        # Without masks, what ModifySegmentByLabelmap would do in the end, but in the box alone: there, the mode Remove
+        # compares the whole shared image, and where overlaps are allowed it needlessly makes an image for the segment.
+        # A voxel of a shared image has one owner, so the minimum over all segments clears no other segment's voxel.
+        grid = placement(volume_of(node)).geometry.cropped(edit.box)
+        mine = edit.remove & read_mask(node, segment_id, grid)
+        modifier = image(np.where(mine, 0, 255).astype(np.uint8))
+        segmentations = slicer.vtkSlicerSegmentationsModuleLogic
+        segmentations.SetBinaryLabelmapToSegment(
+            modifier,
+            node,
+            segment_id,
+            segmentations.MODE_MERGE_MIN,
+            modifier.GetExtent(),
+            True,
+            list(node.GetSegmentation().GetSegmentIDs()),
+        )
+
+    def _unlocked(self, node: Any, segment_id: str, edit: Edit) -> tuple[np.ndarray, int]:
+        """What may be added without taking a voxel from a locked segment, and how many voxels that leaves out."""
+        add = edit.add.copy()
+        overwritten = self._overwritten(node)
+        volume = volume_of(node)
+        for other_id, other in segments_of(node):
+            if other_id != segment_id and is_locked(other) and overwritten(other_id):
+                grid = placement(volume).geometry.cropped(edit.box)
+                add &= ~read_mask(node, other_id, grid)
+        return add, int(np.count_nonzero(edit.add) - np.count_nonzero(add))
+
+    def _overwritten(self, node: Any) -> Callable[[str], bool]:
+        """Whether adding to one segment takes voxels from another; where overlaps are allowed, from none."""
+        mode = self._logic.GetSegmentEditorNode().GetOverwriteMode()
+        if mode == slicer.vtkMRMLSegmentEditorNode.OverwriteNone:
+            return lambda _id: False
+        if mode == slicer.vtkMRMLSegmentEditorNode.OverwriteVisibleSegments and node.GetDisplayNode() is not None:
+            return node.GetDisplayNode().GetSegmentVisibility
+        return lambda _id: True
+
+    def _modifier(self, node: Any, edit: Edit) -> Callable[[np.ndarray], Any]:
+        """Makes an image of a mask on the lattice of the CT, which the editor's intensity mask demands."""
+        place = placement_under(volume_of(node), node)
+        shape, box = place.shape, edit.box
+        inside = all(0 <= a < b <= n for a, b, n in zip(box.start, box.stop, shape, strict=True))
+        if not inside or edit.add.shape != box.shape or edit.remove.shape != box.shape:
+            raise GeometryError(_("The change does not fit the CT."), _("Choose a place inside the CT."))
+        start = tuple(a + b for a, b in zip(box.start, place.start, strict=True))
+        return lambda mask: label_image(mask, place.matrix, start)  # type: ignore[arg-type]
+
+    @contextmanager
+    def _nothing_given_back_to_locked(self, node: Any) -> Iterator[None]:
+        """Painting inside one segment, what is removed goes back to that segment; not while it is locked.
+
+        In that mode the editable area is the segment being changed as well, so that without a mask the same is removed.
+        """
+        parameters = self._logic.GetSegmentEditorNode()
+        mode = parameters.GetMaskMode()
+        mask_id = parameters.GetMaskSegmentID()
+        mask = node.GetSegmentation().GetSegment(mask_id) if mask_id else None
+        inside_one = mode == slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment
+        if not (inside_one and mask is not None and is_locked(mask)):
+            yield
+            return
+        parameters.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)
+        try:
+            yield
+        finally:
+            parameters.SetMaskMode(mode)

@@ -1,0 +1,48 @@
+"""What a scene keeps of our work, in the parameter node that Slicer's scripted modules use."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+
+from ..core.workflow.ports import SceneParameters
+from .nodes import modifying
+
+MODULE = "GenesisSegment"
+_VOLUME, _SEGMENTATION = "InputVolume", "Segmentation"
+
+
+def load_parameters(scene: Any) -> SceneParameters:
+    """The parameters of a scene; defaults where it has none."""
+    node = scene.GetSingletonNode(MODULE, "vtkMRMLScriptedModuleNode")
+    if node is None:
+        return SceneParameters()
+    return SceneParameters(
+        volume_id=node.GetNodeReferenceID(_VOLUME),
+        segmentation_id=node.GetNodeReferenceID(_SEGMENTATION),
+        classes=_numbers(node.GetParameter("Classes")),
+        paint_order=_numbers(node.GetParameter("PaintOrder")),
+    )
+
+
+def save_parameters(scene: Any, parameters: SceneParameters) -> None:
+    """Keeps them; references follow their nodes when scenes are merged."""
+    node = scene.GetSingletonNode(MODULE, "vtkMRMLScriptedModuleNode") or _create(scene)
+    with modifying(node):
+        node.SetNodeReferenceID(_VOLUME, parameters.volume_id)
+        node.SetNodeReferenceID(_SEGMENTATION, parameters.segmentation_id)
+        node.SetParameter("Classes", " ".join(map(str, parameters.classes)))
+        node.SetParameter("PaintOrder", " ".join(map(str, parameters.paint_order)))
+
+
+def _create(scene: Any) -> Any:
+    node = slicer.vtkMRMLScriptedModuleNode()
+    node.SetSingletonTag(MODULE)
+    node.SetModuleName(MODULE)
+    node.SetName(MODULE)
+    return scene.AddNode(node)
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(int(word) for word in text.split())

@@ -1,0 +1,280 @@
+"""The scene as the controller sees it: :class:`GenesisSegmentLib.core.workflow.ports.ScenePort` on MRML."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+import vtk
+
+from ..core.errors import GenesisError, InputError, OutputError
+from ..core.geometry import Box
+from ..core.i18n import _
+from ..core.layers import Layer, overlaps
+from ..core.workflow.ports import ExportRequest, ResultText, SceneParameters, SegmentState, Snapshot
+from . import proposal, surfaces
+from .editing import Edit, Editor
+from .export import export_files
+from .nodes import SEGMENTATION, modifying, parts_of, remove_node, segment_of, segmentation_node, volume_of
+from .parameters import load_parameters, save_parameters
+from .partial import discard_partials, show_partial
+from .prepared import prepare
+from .proposal import proposal_of
+from .reading import bit_planes, class_numbers, read_mask
+from .table import table_of, write_table
+from .tags import class_of, is_locked, is_reviewed, set_locked, set_reviewed
+from .volumes import Fingerprints, check_node, ct_node, placement, placement_under, take_snapshot
+from .writing import create_node, kept_classes, put_layers, segments_of
+
+DicomExporter = Callable[[Any, Any, Path], Sequence[Path]]
+"""Writes a segmentation node of a volume node as DICOM SEG into a folder; returns the files."""
+
+
+class Scene:
+    """Volumes and segmentations of an MRML scene. Nodes are named by ID, and looked up at every call."""
+
+    def __init__(self, scene: Any, editor: Editor, export_dicom: DicomExporter | None = None) -> None:
+        self._scene = scene
+        self._editor = editor
+        self._export_dicom = export_dicom
+        self._fingerprints = Fingerprints()
+        self._changes: dict[str, dict[str, int]] = {}
+        self._observers: list[int] = []
+
+    # --- the CT
+
+    def snapshot(self, volume_id: str) -> Snapshot:
+        """Copy of a CT, or the reason why it cannot be used, as :func:`.volumes.take_snapshot`."""
+        node = ct_node(self._scene, volume_id)
+        return take_snapshot(node, self._fingerprints.of(node))
+
+    def problem(self, volume_id: str) -> str:
+        """Why this volume cannot be segmented, or an empty string; without copying it."""
+        try:
+            check_node(ct_node(self._scene, volume_id))
+        except GenesisError as error:
+            return str(error)
+        return ""
+
+    def fingerprint(self, volume_id: str) -> str | None:
+        """The fingerprint now, or None where the volume is gone."""
+        node = self._scene.GetNodeByID(volume_id)
+        return self._fingerprints.of(node) if node is not None else None
+
+    def segmentation_of(self, volume_id: str) -> str | None:
+        """The newest segmentation of ours that belongs to this volume."""
+        found = parts_of(self._scene, volume_id, SEGMENTATION)
+        return found[-1].GetID() if found else None
+
+    # --- results
+
+    def write_partial(self, snapshot: Snapshot, class_index: int, box: Box, mask: np.ndarray) -> None:
+        """Shows one finished class early; a CT that changed meanwhile shows nothing."""
+        if self.fingerprint(snapshot.node_id) == snapshot.fingerprint:
+            show_partial(self._scene, ct_node(self._scene, snapshot.node_id), class_index, box, mask)
+
+    def discard_partials(self, snapshot: Snapshot) -> None:
+        """Takes the early classes away again."""
+        discard_partials(self._scene, snapshot.node_id)
+
+    def write_result(
+        self, snapshot: Snapshot, layers: Iterable[Layer], text: ResultText, measurements: list[dict]
+    ) -> str:
+        """The whole result in one go, or nothing of it; returns the ID of the segmentation.
+
+        Of the segments that were there, those of the layers' classes are replaced, or removed where the class was not
+        found. The person's own, locked and reviewed ones stay. Undo brings the state before back.
+
+        Raises:
+            GoneError: the CT was removed meanwhile.
+            InputError: it was changed meanwhile, or the layers are not what they claim.
+            GeometryError: a layer does not fit it.
+        """
+        volume = self._unchanged(snapshot)
+        existing = self.segmentation_of(snapshot.node_id)
+        node = segmentation_node(self._scene, existing) if existing else None
+        place = placement_under(volume, node) if node else placement(volume)
+        prepared = prepare(layers, place, left_out=kept_classes(node))
+        with ExitStack() as undo:
+            if node is None:
+                node = create_node(
+                    self._scene, volume, _("{name} segmentation").format(name=volume.GetName()), SEGMENTATION
+                )
+                undo.callback(remove_node, node)
+            else:
+                # Surfaces would be made anew for every segment that is put in; they are back after suspend_3d(False).
+                undo.callback(surfaces.resume, node)
+                surfaces.suspend(node)
+                self._editor.save_state(node)
+            put_layers(node, prepared, undo)
+            proposal.keep_proposal(node, prepared, undo)
+            write_table(node, measurements, undo)
+            _sign(node, text)
+            undo.pop_all()
+        discard_partials(self._scene, snapshot.node_id)
+        proposal.drop_orphans(self._scene, snapshot.node_id)
+        self._changes.pop(node.GetID(), None)
+        return node.GetID()
+
+    def _unchanged(self, snapshot: Snapshot) -> Any:
+        volume = ct_node(self._scene, snapshot.node_id)
+        if self._fingerprints.of(volume) != snapshot.fingerprint:
+            raise InputError(
+                _("{name} was changed while it was segmented, so the result does not fit it any more.").format(
+                    name=volume.GetName()
+                ),
+                _("Segment it again."),
+            )
+        return volume
+
+    # --- segments
+
+    def segments(self, segmentation_id: str) -> tuple[SegmentState, ...]:
+        """All segments, in the order of the segmentation."""
+        node = segmentation_node(self._scene, segmentation_id)
+        changes: Mapping[str, int] = self._changes.get(segmentation_id, {})
+        display = node.GetDisplayNode()
+        return tuple(
+            SegmentState(
+                segment_id=segment_id,
+                name=segment.GetName() or segment_id,
+                color=tuple(round(part * 255) for part in segment.GetColor()),  # type: ignore[arg-type]
+                class_index=class_of(segment_id, segment),
+                is_locked=is_locked(segment),
+                is_reviewed=is_reviewed(segment),
+                is_visible=display is None or bool(display.GetSegmentVisibility(segment_id)),
+                changed_voxels=changes.get(segment_id),
+            )
+            for segment_id, segment in segments_of(node)
+        )
+
+    def count_changes(self, segmentation_id: str) -> None:
+        """Counts the changed voxels of every segment anew, for the next :meth:`segments`."""
+        self._changes[segmentation_id] = proposal.count_changes(segmentation_node(self._scene, segmentation_id))
+
+    def set_locked(self, segmentation_id: str, segment_id: str, is_locked: bool) -> None:
+        """Locks a segment against every write."""
+        set_locked(segment_of(segmentation_node(self._scene, segmentation_id), segment_id), is_locked)
+
+    def set_reviewed(self, segmentation_id: str, segment_id: str, is_reviewed: bool) -> None:
+        """Marks a segment as looked at and right: Slicer's status "completed"."""
+        set_reviewed(segment_of(segmentation_node(self._scene, segmentation_id), segment_id), is_reviewed)
+
+    def set_visible(self, segmentation_id: str, segment_id: str, is_visible: bool) -> None:
+        """Shows or hides a segment."""
+        node = segmentation_node(self._scene, segmentation_id)
+        segment_of(node, segment_id)
+        node.GetDisplayNode().SetSegmentVisibility(segment_id, is_visible)
+
+    def write_segment(self, segmentation_id: str, segment_id: str, edit: Edit) -> int:
+        """A local change, as :meth:`.editing.Editor.write`."""
+        return self._editor.write(segmentation_node(self._scene, segmentation_id), segment_id, edit)
+
+    def reset_to_proposal(self, segmentation_id: str, segment_id: str) -> None:
+        """Gives a segment the model's voxels back; one step of undo.
+
+        Raises:
+            LockedError: the segment is locked.
+            InputError: no model proposed it.
+        """
+        node = segmentation_node(self._scene, segmentation_id)
+        segment_of(node, segment_id)
+        before = read_mask(node, segment_id, placement(volume_of(node)).geometry)
+        if edit := Edit.between(before, proposal.proposed_mask(node, segment_id)):
+            self._editor.write(node, segment_id, edit)
+
+    # --- what is shown
+
+    def show_proposal(self, segmentation_id: str, is_shown: bool) -> None:
+        """Shows or hides what the model proposed, as outlines."""
+        proposal.show_proposal(segmentation_node(self._scene, segmentation_id), is_shown)
+
+    def show_difference(self, segmentation_id: str, segment_id: str | None) -> None:
+        """Shows what was added to and taken from the proposal of a segment; None hides it."""
+        node = segmentation_node(self._scene, segmentation_id)
+        if segment_id is None:
+            proposal.hide_difference(node)
+        else:
+            proposal.show_difference(node, segment_id)
+
+    def suspend_3d(self, segmentation_id: str, is_suspended: bool) -> None:
+        """Takes the surfaces away while editing, or makes them again if they were there."""
+        node = segmentation_node(self._scene, segmentation_id)
+        (surfaces.suspend if is_suspended else surfaces.resume)(node)
+
+    def update_3d(self, segmentation_id: str) -> None:
+        """Makes the surfaces once, and shows them."""
+        surfaces.show(segmentation_node(self._scene, segmentation_id))
+
+    # --- out
+
+    def overlapping(self, segmentation_id: str) -> tuple[tuple[int, int], ...]:
+        """Pairs of classes that share voxels, each pair ascending."""
+        node = segmentation_node(self._scene, segmentation_id)
+        grid = placement(volume_of(node)).geometry
+        pairs: set[tuple[int, int]] = set()
+        for _k, bits in bit_planes(node, grid, class_numbers(node)):
+            for index, met in overlaps(bits).items():
+                pairs |= {(index, c) for c in range(index + 1, 33) if met >> (c - 1) & 1}
+        return tuple(sorted(pairs))
+
+    def export(self, segmentation_id: str, volume_id: str, request: ExportRequest) -> tuple[Path, ...]:
+        """Writes the files, all or none; DICOM SEG last, as Slicer's own plugin writes it."""
+        node, volume = segmentation_node(self._scene, segmentation_id), ct_node(self._scene, volume_id)
+        formats = tuple(f for f in request.formats if f != "dicom")
+        written = export_files(node, request.folder, formats, request.paint_order) if formats else ()
+        if "dicom" in request.formats:
+            if self._export_dicom is None:
+                raise OutputError(_("DICOM SEG cannot be written here."), _("Choose another format."))
+            written += tuple(self._export_dicom(node, volume, request.folder))
+        return written
+
+    # --- what stays with the scene
+
+    def load_parameters(self) -> SceneParameters:
+        """What the scene kept."""
+        return load_parameters(self._scene)
+
+    def save_parameters(self, parameters: SceneParameters) -> None:
+        """Keeps it with the scene."""
+        save_parameters(self._scene, parameters)
+
+    def observe(
+        self, node_removed: Callable[[str], None], closed: Callable[[], None], loaded: Callable[[], None]
+    ) -> None:
+        """Calls back when a node is about to go (with its ID), when the scene was closed, and when one was loaded."""
+
+        @vtk.calldata_type(vtk.VTK_OBJECT)
+        def removed(_caller: Any, _event: Any, node: Any) -> None:
+            if node is not None and not self._scene.IsClosing() and node.GetID():
+                node_removed(node.GetID())
+
+        self.stop_observing()
+        events = slicer.vtkMRMLScene
+        self._observers = [
+            self._scene.AddObserver(events.NodeAboutToBeRemovedEvent, removed),
+            self._scene.AddObserver(events.EndCloseEvent, lambda _caller, _event: closed()),
+            self._scene.AddObserver(events.EndImportEvent, lambda _caller, _event: loaded()),
+        ]
+
+    def stop_observing(self) -> None:
+        """Calls nobody any more."""
+        for tag in self._observers:
+            self._scene.RemoveObserver(tag)
+        self._observers = []
+
+
+def _sign(node: Any, text: ResultText) -> None:
+    """Keeps with a segmentation how it came to be."""
+    with modifying(node):
+        node.SetAttribute("GenesisSegment.Model", text.model)
+        node.SetAttribute("GenesisSegment.ModelSha256", text.model_sha256)
+        node.SetAttribute("GenesisSegment.Device", text.device)
+        node.SetDescription(" ".join((text.model_title, *text.notes)))
+
+
+__all__ = ["DicomExporter", "Edit", "Editor", "Scene", "proposal_of", "table_of"]

@@ -1,0 +1,143 @@
+"""A whole result into the scene in one go.
+
+All classes that share no voxel lie in one image that their segments share, as Slicer itself stores them; putting 32
+classes one by one would make 32 images. See :mod:`.prepared` for what happens before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import slicer
+
+from ..core.classes import class_table
+from .arrays import image_matrix, label_image, start_of, voxels
+from .nodes import PART, modifying, put_beside, remove_node
+from .prepared import Prepared, without
+from .tags import class_of, describe, is_locked, is_reviewed
+
+Keeps = Callable[[str, Any], bool]
+
+
+def binary() -> str:
+    """Name of the representation that holds voxels."""
+    return slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+
+
+def keeps_work(segment_id: str, segment: Any) -> bool:
+    """Whether a new result must leave a segment alone: the person's own, locked or reviewed."""
+    return class_of(segment_id, segment) == 0 or is_locked(segment) or is_reviewed(segment)
+
+
+def kept_classes(node: Any | None, keeps: Keeps = keeps_work) -> frozenset[int]:
+    """Classes of a segmentation that a new result must leave alone."""
+    return frozenset(class_of(i, s) for i, s in segments_of(node) if keeps(i, s)) - {0} if node else frozenset()
+
+
+def segments_of(node: Any) -> list[tuple[str, Any]]:
+    """IDs and segments of a segmentation node, in its order."""
+    segmentation = node.GetSegmentation()
+    return [(i, segmentation.GetSegment(i)) for i in segmentation.GetSegmentIDs()]
+
+
+def create_node(scene: Any, volume: Any, name: str, part: str) -> Any:
+    """An empty segmentation node of ours for a volume: its place, its grid, its study. All or nothing."""
+    node = scene.AddNode(_unnamed(part))
+    with ExitStack() as undo:
+        undo.callback(remove_node, node)
+        node.SetName(scene.GenerateUniqueName(name))
+        # The volume's own transform node, not its matrix: moving the CT later moves both, and nothing is applied twice.
+        node.SetAndObserveTransformNodeID(volume.GetTransformNodeID())
+        node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+        node.CreateDefaultDisplayNodes()
+        put_beside(node, volume)
+        undo.pop_all()
+    return node
+
+
+def put_layers(node: Any, layers: Sequence[Prepared], undo: ExitStack) -> None:
+    """Puts images into a segmentation: their classes are replaced, removed where not found, or added.
+
+    All other segments keep their voxels, wherever these are stored. Segments that were there keep ID, name, colour and
+    display. Whoever must be kept among the classes has been left out in :func:`.prepared.prepare`.
+
+    Args:
+        node: segmentation node with binary labelmaps.
+        layers: on the grid of its volume.
+        undo: gets what brings the segmentation back, should a later step fail.
+    """
+    segmentation = node.GetSegmentation()
+    ours = {class_of(i, s): i for i, s in reversed(segments_of(node)) if class_of(i, s)}
+    written = {c: layer for layer in layers for c in layer.classes}
+    undo.callback(_restore, node, _state(node))
+    with modifying(node):
+        _separate(segmentation, [ours[c] for c in written if c in ours])
+        for c in sorted(written):
+            if c not in written[c].found:
+                if c in ours:
+                    segmentation.RemoveSegment(ours[c])
+            elif c in ours:
+                _show(segmentation.GetSegment(ours[c]), written[c].image, c)
+            else:
+                _add(segmentation, written[c].image, c)
+
+
+def _unnamed(part: str) -> Any:
+    node = slicer.vtkMRMLSegmentationNode()
+    node.SetAttribute(PART, part)
+    return node
+
+
+def _add(segmentation: Any, image: Any, index: int) -> None:
+    structure = class_table()[index]
+    segment = slicer.vtkSegment()
+    describe(segment, structure)
+    _show(segment, image, index)
+    # Somebody else's segment may have the ID already.
+    segment_id = structure.slug
+    if segmentation.GetSegment(segment_id) is not None:
+        segment_id = segmentation.GenerateUniqueSegmentID(segment_id)
+    segmentation.AddSegment(segment, segment_id)
+
+
+def _show(segment: Any, image: Any, value: int) -> None:
+    segment.SetLabelValue(value)
+    segment.AddRepresentation(binary(), image)
+
+
+def _separate(segmentation: Any, segment_ids: Collection[str]) -> None:
+    """Gives the neighbours that share an image with these segments a copy without them.
+
+    Otherwise their labels would stay behind in it, without owner.
+    """
+    done: set[str] = set()
+    for segment_id in segment_ids:
+        image = segmentation.GetSegment(segment_id).GetRepresentation(binary())
+        if segment_id in done or image is None:
+            continue
+        sharing = set(segmentation.GetSegmentIDsForDataObject(image, binary()))
+        done |= sharing
+        staying = sharing - set(segment_ids)
+        if staying:
+            values = [segmentation.GetSegment(i).GetLabelValue() for i in sharing & set(segment_ids)]
+            copy = label_image(without(voxels(image), values), image_matrix(image), start_of(image))
+            for i in staying:
+                segmentation.GetSegment(i).AddRepresentation(binary(), copy)
+
+
+def _state(node: Any) -> list[tuple[str, Any, Any, int]]:
+    return [(i, s, s.GetRepresentation(binary()), s.GetLabelValue()) for i, s in segments_of(node)]
+
+
+def _restore(node: Any, state: list[tuple[str, Any, Any, int]]) -> None:
+    segmentation = node.GetSegmentation()
+    with modifying(node):
+        for segment_id in set(segmentation.GetSegmentIDs()) - {entry[0] for entry in state}:
+            segmentation.RemoveSegment(segment_id)
+        for position, (segment_id, segment, image, value) in enumerate(state):
+            _show(segment, image, value)
+            if segmentation.GetSegment(segment_id) is None:
+                segmentation.AddSegment(segment, segment_id)
+            segmentation.SetSegmentIndex(segment_id, position)

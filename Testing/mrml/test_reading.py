@@ -1,0 +1,191 @@
+"""Segments back as voxels on the grid of the CT."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import slicer
+import vtk
+from vtk.util.numpy_support import vtk_to_numpy
+
+from builders import an_oblique_geometry
+from GenesisSegmentLib.core.errors import GeometryError
+from GenesisSegmentLib.core.segmentation import pack
+from GenesisSegmentLib.mrml.arrays import label_image
+from GenesisSegmentLib.mrml.reading import (
+    Changes,
+    changes_between,
+    read_label_map,
+    read_mask,
+    read_segmentation,
+)
+from GenesisSegmentLib.mrml.volumes import placement
+from GenesisSegmentLib.mrml.writing import binary
+from mrml_builders import (
+    LIVER,
+    LIVER_TUMOR,
+    RIGHT_KIDNEY,
+    SHAPE,
+    SPLEEN,
+    add_bending,
+    add_transform,
+    add_volume,
+    box_mask,
+    masks_of_a_patient,
+    segment,
+    vtk_matrix,
+)
+
+
+def add_segment(node, segment_id, image, value=1):
+    segment_ = slicer.vtkSegment()
+    segment_.SetLabelValue(value)
+    segment_.AddRepresentation(binary(), image)
+    node.GetSegmentation().AddSegment(segment_, segment_id)
+
+
+def test_all_classes_come_back_with_their_overlaps(app, scene):
+    volume = add_volume(app, start=(5, 3, -2), transform=add_transform(app))
+    grid = placement(volume).geometry
+    read = read_segmentation(segment(scene, volume), grid)
+    np.testing.assert_array_equal(read.bits, pack(masks_of_a_patient().items(), SHAPE))
+    assert read.classes == (SPLEEN, RIGHT_KIDNEY, LIVER, LIVER_TUMOR)
+
+
+def test_every_class_of_the_table_comes_back(app, scene):
+    volume = add_volume(app)
+    masks = {c: box_mask(SHAPE, (c % 8 * 3, c % 8 * 3 + 2), (c // 8 * 4, c // 8 * 4 + 3), (2, 9)) for c in range(1, 33)}
+    read = read_segmentation(segment(scene, volume, masks), placement(volume).geometry)
+    np.testing.assert_array_equal(read.bits, pack(masks.items(), SHAPE))
+
+
+def test_cropped_image_comes_back_in_its_place(app, scene):
+    volume = add_volume(app, start=(2, 1, 4))
+    node = segment(scene, volume, {LIVER: masks_of_a_patient()[LIVER]})
+    place = placement(volume)
+    image = label_image(np.ones((4, 3, 2), np.uint8), place.matrix, (7, 6, 9))
+    add_segment(node, "small", image)
+    expected = box_mask(SHAPE, (5, 9), (5, 8), (5, 7))
+    np.testing.assert_array_equal(read_mask(node, "small", place.geometry), expected)
+
+
+def test_voxels_outside_the_grid_are_left_out(app, scene):
+    volume = add_volume(app)
+    node = segment(scene, volume, {LIVER: masks_of_a_patient()[LIVER]})
+    place = placement(volume)
+    add_segment(node, "large", label_image(np.ones((40, 40, 40), np.uint8), place.matrix, (-5, -9, 14)))
+    expected = box_mask(SHAPE, (0, 24), (0, 20), (14, 16))
+    np.testing.assert_array_equal(read_mask(node, "large", place.geometry), expected)
+    add_segment(node, "outside", label_image(np.ones((4, 4, 4), np.uint8), place.matrix, (90, 0, 0)))
+    assert not read_mask(node, "outside", place.geometry).any()
+
+
+def test_image_with_an_origin_of_its_own_on_the_same_lattice_is_not_resampled(app, scene, monkeypatch):
+    monkeypatch.setattr(slicer, "vtkOrientedImageDataResample", None)
+    volume = add_volume(app)
+    node = segment(scene, volume, {LIVER: masks_of_a_patient()[LIVER]})
+    grid = placement(volume).geometry
+    shifted = grid.ijk_to_ras.copy()
+    shifted[:3, 3] = (grid.ijk_to_ras @ [3, 4, 5, 1])[:3]
+    add_segment(node, "shifted", label_image(np.ones((2, 2, 2), np.uint8), shifted))
+    np.testing.assert_array_equal(read_mask(node, "shifted", grid), box_mask(SHAPE, (3, 5), (4, 6), (5, 7)))
+
+
+def test_finer_lattice_is_resampled_to_the_ct(app, scene):
+    volume = add_volume(app)
+    node = segment(scene, volume, {LIVER: masks_of_a_patient()[LIVER]})
+    grid = placement(volume).geometry
+    fine = grid.ijk_to_ras @ np.diag([0.5, 0.5, 0.5, 1])
+    fine[:3, 3] = (grid.ijk_to_ras @ [-0.25, -0.25, -0.25, 1])[:3]
+    labels = np.zeros([2 * n for n in SHAPE], np.uint8)
+    labels[8:16, 10:20, 4:12] = 1
+    add_segment(node, "fine", label_image(labels, fine))
+    np.testing.assert_array_equal(read_mask(node, "fine", grid), box_mask(SHAPE, (4, 8), (5, 10), (2, 6)))
+
+
+def test_segmentation_under_another_transform_is_read_where_it_lies_in_the_world(app, scene):
+    volume = add_volume(app)
+    node = segment(scene, volume)
+    grid = placement(volume).geometry
+    step = np.eye(4)
+    step[:3, 3] = grid.ijk_to_ras[:3, :3] @ [2, -1, 1]
+    node.SetAndObserveTransformNodeID(add_transform(app, step).GetID())
+    spleen = masks_of_a_patient()[SPLEEN]
+    np.testing.assert_array_equal(read_mask(node, "spleen", grid), np.roll(spleen, (2, -1, 1), (0, 1, 2)))
+
+
+def test_segmentation_under_a_non_linear_transform_is_refused(app, scene):
+    volume = add_volume(app)
+    node = segment(scene, volume)
+    node.SetAndObserveTransformNodeID(add_bending(app).GetID())
+    with pytest.raises(GeometryError, match="non-linear"):
+        read_segmentation(node, placement(volume).geometry)
+
+
+def test_labels_wider_than_a_byte_are_read(app, scene):
+    volume = add_volume(app)
+    node = segment(scene, volume, {LIVER: masks_of_a_patient()[LIVER]})
+    place = placement(volume)
+    image = label_image(masks_of_a_patient()[SPLEEN], place.matrix)
+    wide = slicer.vtkOrientedImageData()
+    wide.DeepCopy(image)
+    wide.AllocateScalars(vtk.VTK_SHORT, 1)
+    vtk_to_numpy(wide.GetPointData().GetScalars())[:] = (
+        masks_of_a_patient()[SPLEEN].ravel(order="F").astype(np.int16) * 300
+    )
+    add_segment(node, "wide", wide, 300)
+    np.testing.assert_array_equal(read_mask(node, "wide", place.geometry), masks_of_a_patient()[SPLEEN])
+
+
+def test_label_map_is_painted_in_the_order_that_is_given(app, scene):
+    volume = add_volume(app)
+    node, masks = segment(scene, volume), masks_of_a_patient()
+    grid = placement(volume).geometry
+    over = read_label_map(node, grid, [("liver", 6), ("spleen", 1), ("liver_tumor", 27)])
+    under = read_label_map(node, grid, [("liver_tumor", 27), ("liver", 6), ("spleen", 1)])
+    assert (over[masks[LIVER_TUMOR]] == 27).all()
+    assert (under[masks[LIVER]] == 6).all()
+    assert not (under == 27).any()
+    assert (over[masks[SPLEEN]] == 1).all()
+    assert set(np.unique(over)) == {0, 1, 6, 27}
+
+
+def test_empty_segment_reads_as_nothing(app, scene):
+    volume = add_volume(app)
+    node = segment(scene, volume)
+    node.GetSegmentation().AddEmptySegment("mine", "Mine")
+    assert not read_mask(node, "mine", placement(volume).geometry).any()
+
+
+def test_changes_are_counted_both_ways_with_their_box():
+    before, after = box_mask(SHAPE, (2, 6), (2, 6), (2, 6)), box_mask(SHAPE, (3, 8), (2, 6), (2, 6))
+    changes = changes_between(before, after)
+    assert (changes.added, changes.removed, changes.total) == (2 * 16, 16, 48)
+    assert (changes.box.start, changes.box.stop) == ((2, 2, 2), (8, 6, 6))
+    assert changes_between(before, before) == Changes()
+
+
+def test_overlapping_classes_are_named(app, scene):
+    node = segment(scene, add_volume(app, an_oblique_geometry(SHAPE)))
+    assert scene.overlapping(node.GetID()) == ((LIVER, LIVER_TUMOR),)
+
+
+def test_of_two_segments_of_a_class_the_first_counts(app, scene):
+    volume = add_volume(app)
+    node = segment(scene, volume)
+    copy = slicer.vtkSegment()
+    copy.DeepCopy(node.GetSegmentation().GetSegment("liver"))
+    copy.SetLabelValue(1)
+    place = placement(volume)
+    copy.AddRepresentation(binary(), label_image(np.ones(SHAPE, np.uint8), place.matrix))
+    node.GetSegmentation().AddSegment(copy, "liver_copy")
+    read = read_segmentation(node, place.geometry)
+    np.testing.assert_array_equal(read.mask(LIVER), masks_of_a_patient()[LIVER])
+
+
+def test_turning_the_ct_and_its_segmentation_together_changes_nothing(app, scene):
+    transform = add_transform(app)
+    volume = add_volume(app, transform=transform)
+    node = segment(scene, volume)
+    transform.SetMatrixTransformToParent(vtk_matrix(np.eye(4)))
+    np.testing.assert_array_equal(read_mask(node, "liver", placement(volume).geometry), masks_of_a_patient()[LIVER])
