@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from builders import rotation
+from builders import AIR, FAT, TISSUE, rotation
 from GenesisSegmentLib.core.geometry import Geometry, Reorientation
+from GenesisSegmentLib.core.jobs import Advance
 from GenesisSegmentLib.core.memory_plan import GIB
 from GenesisSegmentLib.core.volume import Source, Volume
 from GenesisSegmentLib.engine.inference.spec import ModelSpec
@@ -38,11 +39,15 @@ class StandIn:
     """A runtime in numpy: the logits of channel ``c`` are ``functions[c]`` of the scaled window. Keeps a record."""
 
     def __init__(self, functions: tuple[Callable[[np.ndarray], np.ndarray], ...], device: str = "cpu") -> None:
-        self.device, self.ring_device, self.is_plain, self.notes = device, device, False, ()
+        self.device, self.ring_device, self.notes = device, device, ()
+        self.is_plain: bool | None = None
         self._functions = functions
         self.windows: list[tuple[int, ...]] = []
         self.channels: set[tuple[int, ...]] = set()
         self.zeros_asked: list[tuple[tuple[int, ...], bool]] = []
+
+    def prepare(self, is_plain: bool, advance: Advance) -> None:
+        self.is_plain = is_plain
 
     def logits(self, window: np.ndarray, channels: tuple[int, ...]) -> np.ndarray:
         self.windows.append(window.shape)
@@ -103,6 +108,12 @@ def ball_distance(geometry: Geometry, center: tuple[float, float, float], radius
     """How far every voxel lies inside a ball in mm; negative outside."""
     offset = positions(geometry) - np.array(center).reshape(3, 1, 1, 1)
     return radius - np.linalg.norm(offset, axis=0)
+
+
+def a_body(geometry: Geometry, radius: float = 30.0, center=(12.0, -30.0, 400.0)) -> np.ndarray:
+    """A ball of tissue under a rim of fat, in air."""
+    inside = ball_distance(geometry, center, radius)
+    return np.where(inside > 4, TISSUE, np.where(inside > 0, FAT, AIR)).astype(np.int16)
 
 
 def a_volume(voxels: np.ndarray, geometry: Geometry) -> Volume:

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from monai.data import MetaTensor
 from monai.transforms import Orientation, Spacing
 
-from builders import AIR, FAT, TISSUE
+from builders import AIR, TISSUE
 from GenesisSegmentLib.core.errors import InputError
 from GenesisSegmentLib.core.geometry import Box, Geometry
 from GenesisSegmentLib.engine.images.reading import read_volume
 from GenesisSegmentLib.engine.inference.preprocess import body_box, model_input
-from inference_builders import COARSE, ORIENTATIONS, ROTATIONS, SPEC, a_volume, ball_distance, grid
+from inference_builders import COARSE, ORIENTATIONS, ROTATIONS, SPEC, a_body, a_volume, ball_distance, grid
 
 ALL_HU = replace(SPEC, window_hu=(-3000.0, 3000.0), window=(8, 8, 8))
 HU_SPAN = 6000.0
@@ -33,12 +33,6 @@ def smooth_ct(geometry: Geometry, seed: int = 0) -> np.ndarray:
     """A body that fills the scan, with structure at every scale: no voxel is air."""
     rng = np.random.default_rng(seed)
     return np.clip(rng.normal(30, 60, geometry.shape), -150, 240).astype(np.int16)
-
-
-def a_body(geometry: Geometry, radius: float = 30.0, center=(12.0, -30.0, 400.0)) -> np.ndarray:
-    """A ball of tissue under a rim of fat, in air."""
-    inside = ball_distance(geometry, center, radius)
-    return np.where(inside > 4, TISSUE, np.where(inside > 0, FAT, AIR)).astype(np.int16)
 
 
 @given(

@@ -193,7 +193,7 @@ def test_restoring_reports_and_can_be_stopped_between_classes() -> None:
     logits = np.ones((2, *native.shape), np.float16)
     shares: list[float] = []
     restore_linear(bits, logits, (SPLEEN, LIVER), native, native, shares.append)
-    assert shares == [0.0, 0.5]
+    assert shares == [0.0, 0.5]  # one slab each
 
     def stop(share: float) -> None:
         raise Cancelled

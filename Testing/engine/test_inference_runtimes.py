@@ -219,15 +219,28 @@ def test_fast_paths_are_used_and_set_aside(small_network) -> None:
     image = np.random.default_rng(0).random((16, 16, 16), dtype=np.float32)
     with torch.no_grad():
         expected = small_network(torch.from_numpy(image)[None, None])[0].numpy()
-    runtime = TorchRuntime(small_network, "cpu", Job(), frozenset({"channels_last", "bf16"}))
+    asked: list[nn.Module] = []
+
+    def find_paths(network, advance) -> frozenset[str]:
+        asked.append(network)
+        advance(0.5)
+        return frozenset({"channels_last", "bf16"})
+
+    runtime, told = TorchRuntime(small_network, "cpu", Job(), find_paths), []
+    runtime.prepare(True, told.append)
+    np.testing.assert_array_equal(runtime.to_numpy(runtime.logits(image, tuple(range(5)))), expected)
+    assert (asked, told) == ([], [])  # a plain run tries nothing
+    runtime.prepare(False, told.append)
+    assert (asked, told) == ([small_network], [0.5])
     fast = runtime.to_numpy(runtime.logits(image, tuple(range(5))))
     assert 0 < np.abs(fast - expected).max() < 0.1 * np.abs(expected).max()  # bfloat16 at work
     layouts = {w.is_contiguous() for w in small_network.parameters() if w.dim() == 5 and min(w.shape[:3]) > 1}
     assert layouts == {False}
-    runtime.is_plain = True
+    runtime.prepare(True, told.append)
     np.testing.assert_array_equal(runtime.to_numpy(runtime.logits(image, tuple(range(5)))), expected)
     assert all(w.is_contiguous() for w in small_network.parameters())
-    runtime.is_plain = False
+    runtime.prepare(False, told.append)
+    assert len(asked) == 1  # once
     np.testing.assert_array_equal(runtime.to_numpy(runtime.logits(image, tuple(range(5)))), fast)
 
 

@@ -14,6 +14,7 @@ from GenesisSegmentLib.core.geometry import Geometry
 from GenesisSegmentLib.core.jobs import Job, Progress
 from GenesisSegmentLib.core.memory_plan import MemoryNeed
 from GenesisSegmentLib.core.volume import Volume
+from GenesisSegmentLib.engine.inference import resample
 from GenesisSegmentLib.engine.inference import segmenter as module
 from GenesisSegmentLib.engine.inference.preprocess import model_input
 from GenesisSegmentLib.engine.inference.runtimes import DeviceMemoryError
@@ -273,7 +274,7 @@ def test_memory_needed_grows_with_the_classes_and_not_with_the_length() -> None:
     long = memory_need((40, 40, 600), native, (16, 16, 16), 32, SPEC)
     assert few.ring < many.ring == long.ring == (4 * 32 + 4) * 40 * 40 * 16
     assert long.network == many.network
-    assert long.host < 20 * 40 * 40 * 600 + many.host  # bytes per voxel, however many classes
+    assert long.host < 40 * 40 * 40 * 600 + many.host  # bytes per voxel, however many classes
     assert memory_need((16, 16, 16), native, (16, 16, 16), 2, SPEC).ring == 0
 
 
@@ -389,6 +390,34 @@ def test_cancelling_from_another_thread_ends_within_one_window(recipe) -> None:
         a_segmenter(runtime, job=job).segment(abdomen(a_grid()), RunOptions(recipe=recipe))
     thread.join()
     assert len(runtime.windows) == 3  # the one that was running, and no more
+
+
+@pytest.mark.parametrize(
+    ("recipe", "spec", "stage"),
+    [
+        ("fast", SPEC, "preparing"),
+        ("fast", SPEC, "cleaning"),
+        ("fast", SPEC, "restoring"),
+        ("fast", COARSE, "preparing"),
+        ("fast", COARSE, "cleaning"),
+        ("fast", COARSE, "restoring"),
+        ("published", SPEC, "cleaning"),
+        ("published", SPEC, "restoring"),
+    ],
+)
+def test_every_stage_tells_its_progress_and_can_be_cancelled_within(monkeypatch, recipe, spec, stage) -> None:
+    monkeypatch.setattr(resample, "SLAB_VOXELS", 34 * 30 * 4)
+    seen: list[Progress] = []
+    a_segmenter(spec=spec, job=Job(seen.append)).segment(abdomen(a_grid()), RunOptions(recipe=recipe))
+    steps = [progress.fraction for progress in seen if progress.stage == stage]
+    assert len(set(steps)) > 2
+    seen.clear()
+    job = Job(seen.append)
+    job.report_to(lambda p: seen.append(p) or (p.stage == stage and p.fraction > steps[0] and job.cancel()))
+    with pytest.raises(Cancelled):
+        a_segmenter(spec=spec, job=job).segment(abdomen(a_grid()), RunOptions(recipe=recipe))
+    assert seen[-1].stage == stage
+    assert seen[-1].fraction < steps[-1]
 
 
 def test_what_the_network_notes_is_passed_on() -> None:

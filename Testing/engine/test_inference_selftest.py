@@ -122,12 +122,29 @@ def test_a_path_that_fails_is_off_and_tried_again_next_time(network, monkeypatch
 
 
 def test_the_test_can_be_cancelled(network) -> None:
-    def stop() -> None:
-        raise Cancelled
+    told: list[float] = []
+
+    def stop(share: float) -> None:
+        told.append(share)
+        if len(told) == 5:
+            raise Cancelled
 
     with pytest.raises(Cancelled):
         try_paths(network, "cpu", stop)
+    assert len(told) == 5
     assert all(weight.is_contiguous() for weight in network.parameters())
+
+
+def test_progress_is_told_before_every_forward_and_only_where_one_runs(network, monkeypatch, file) -> None:
+    ways, told = corrupted(monkeypatch, "none", lambda x: x), []
+    fast_paths(network, "starter", "cpu", file, told.append)
+    assert len(told) == len(ways)
+    assert told[0] == 0
+    assert told == sorted(set(told))
+    assert 0.5 < told[-1] < 1
+    told.clear()
+    fast_paths(network, "starter", "cpu", file, told.append)
+    assert told == []
 
 
 def trial(values) -> Trial:

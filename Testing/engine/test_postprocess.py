@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from GenesisSegmentLib.core.classes import class_table
-from GenesisSegmentLib.core.errors import GenesisError, InputError
+from GenesisSegmentLib.core.errors import Cancelled, GenesisError, InputError
 from GenesisSegmentLib.core.geometry import Box
 from GenesisSegmentLib.core.segmentation import class_boxes, pack
 from GenesisSegmentLib.engine.components import fill_holes, largest
@@ -243,6 +243,53 @@ def test_bits_and_masks_give_the_same_in_either_memory_order_and_input_is_untouc
         assert np.array_equal(given_bits, copy)
     assert np.array_equal(masks, before)
     assert not np.shares_memory(masks, expected)
+
+
+@pytest.mark.parametrize("variant", ["published", "published_abdomenatlas", "safe"])
+def test_progress_is_told_class_by_class(variant):
+    masks = random_masks(7)
+    bits = pack(((c, masks[c - 1]) for c in range(1, 33)), SHAPE)
+    shares = []
+    cleaned = postprocess_bits(bits, range(1, 33), variant, advance=shares.append)
+    assert np.array_equal(cleaned, postprocess_bits(bits, range(1, 33), variant))
+    assert sorted(set(shares)) == [n / 32 for n in range(32)]
+    assert shares == sorted(shares)
+
+
+JOINED_LUNGS = {
+    RIGHT: box((13, 22)) | box((2, 11)) | box((11, 13), y=(10, 12), z=(10, 12)),
+    LEFT: box((0, 1), y=(0, 2)),
+}
+LESION = {LIVER: box((4, 12)), LIVER_TUMOR: box((6, 10))}
+
+
+@pytest.mark.parametrize(
+    ("variant", "shown", "least"),
+    [
+        ("published_abdomenatlas", JOINED_LUNGS, 6),
+        ("safe", JOINED_LUNGS, 10),
+        ("published_abdomenatlas", LESION, 4),
+        ("safe", LESION, 4),
+    ],
+)
+def test_cleaning_can_be_stopped_within_a_long_class(variant, shown, least):
+    """One class at a time would not do: lungs that touch take seconds."""
+    bits = pack(shown.items(), SHAPE)
+    index, told = max(shown, key=lambda c: c in (RIGHT, LIVER_TUMOR)), []
+    classes = needed_classes((index,), variant)
+    postprocess_bits(bits, classes, variant, asked=(index,), advance=told.append)
+    assert len(told) >= least
+    for last in range(1, len(told) + 1):
+        calls = []
+
+        def stop(share, last=last, calls=calls):
+            calls.append(share)
+            if len(calls) == last:
+                raise Cancelled
+
+        with pytest.raises(Cancelled):
+            postprocess_bits(bits, classes, variant, asked=(index,), advance=stop)
+        assert len(calls) == last
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from .errors import Cancelled
 
+Advance = Callable[[float], None]
+"""Is told which share (0..1) of a piece of work is done, and may raise to stop it."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -53,6 +56,10 @@ class Job:
         self._cancelled.set()
         for stop in self._on_cancel:
             stop()
+
+    def renew(self) -> None:
+        """Makes a job that lives as long as a model ready for the next run, also after a cancelled one."""
+        self._cancelled.clear()
 
     def on_cancel(self, stop: Callable[[], None]) -> None:
         """Has ``stop`` called, on the thread that cancels, when the job is cancelled: to end a call that blocks."""

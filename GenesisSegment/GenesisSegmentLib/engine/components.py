@@ -6,7 +6,7 @@ All masks are boolean arrays (i, j, k). Two voxels are connected when they share
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cc3d
@@ -110,11 +110,28 @@ def depth(mask: np.ndarray) -> np.ndarray:
     return ndimage.distance_transform_cdt(padded, metric="chessboard")[1:-1, 1:-1, 1:-1]
 
 
-def nearest_seed(region: np.ndarray, first: np.ndarray, second: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+def nearest_seed(
+    region: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    spacing_mm: Sequence[float],
+    check: Callable[[], None] = lambda: None,
+) -> np.ndarray:
     """Which seed each voxel of ``region`` is nearer to: -1 for ``first``, 1 for ``second``, 0 at equal distance.
 
-    int8 array (i, j, k), 0 outside ``region``. Distances are Euclidean, between voxel centres.
+    int8 array (i, j, k), 0 outside ``region``, which holds both seeds. Distances are Euclidean, between voxel centres.
+    Each of the two distance maps takes the time of one ``check`` to the next, about 0.2 s per million voxels of the
+    region's box.
     """
-    to_first = ndimage.distance_transform_edt(~first, sampling=spacing_mm)
-    to_second = ndimage.distance_transform_edt(~second, sampling=spacing_mm)
-    return np.where(region, np.sign(to_first - to_second), 0).astype(np.int8)
+    nearer = np.zeros(region.shape, dtype=np.int8)
+    box = Box.around(region)
+    if box is None:
+        return nearer
+    check()
+    difference = ndimage.distance_transform_edt(~first[box.slices], sampling=spacing_mm)
+    check()
+    difference -= ndimage.distance_transform_edt(~second[box.slices], sampling=spacing_mm)
+    check()
+    nearer[box.slices] = np.sign(difference, out=difference)
+    nearer[~region] = 0
+    return nearer

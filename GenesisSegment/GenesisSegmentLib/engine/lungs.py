@@ -8,7 +8,7 @@ index grows towards the patient's right. ``middle`` is the first index that lies
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,8 @@ JUNCTION_MM = 10.0
 
 Lungs = tuple[np.ndarray, np.ndarray]
 """The right and the left lung."""
+Check = Callable[[], None]
+"""Is called between steps, and may raise to stop."""
 
 
 def published(union: np.ndarray) -> Lungs:
@@ -37,7 +39,7 @@ def published(union: np.ndarray) -> Lungs:
     return found.mask(right), found.mask(left)
 
 
-def abdomenatlas(union: np.ndarray, middle: int, voxel_scale: float = 1.0) -> Lungs:
+def abdomenatlas(union: np.ndarray, middle: int, voxel_scale: float = 1.0, check: Check = lambda: None) -> Lungs:
     """The published rule, then holes filled and lungs of very unequal size repaired (models.md 2.1).
 
     ``union`` must cover the whole third axis, because areas are compared slice by slice. ``voxel_scale`` multiplies
@@ -46,6 +48,7 @@ def abdomenatlas(union: np.ndarray, middle: int, voxel_scale: float = 1.0) -> Lu
     """
     right, left = (fill_holes(lung) for lung in published(union))
     while _over(right.sum(), left.sum()) or _over(left.sum(), right.sum()):
+        check()
         large = right if right.sum() > left.sum() else left
         side = _clear_side(large, middle)
         if side:
@@ -57,16 +60,18 @@ def abdomenatlas(union: np.ndarray, middle: int, voxel_scale: float = 1.0) -> Lu
             union[..., bulky] = False
             right, left = published(union)
         else:
-            seeds = _eroded_seeds(large, limit=None)
+            seeds = _eroded_seeds(large, limit=None, check=check)
             if seeds is None:
                 break
-            nearer = nearest_seed(large, seeds[1], seeds[0], (1.0, 1.0, 1.0))
+            nearer = nearest_seed(large, seeds[1], seeds[0], (1.0, 1.0, 1.0), check)
             right, left = nearer > 0, nearer < 0
         right, left = fill_holes(right), fill_holes(left)
     return right, left
 
 
-def safe(right: np.ndarray, left: np.ndarray, middle: int, spacing_mm: Sequence[float]) -> Lungs:
+def safe(
+    right: np.ndarray, left: np.ndarray, middle: int, spacing_mm: Sequence[float], check: Check = lambda: None
+) -> Lungs:
     """Every sizeable piece of lung on its side of the body; lungs that touch are parted; holes are filled.
 
     A component that holds two lungs is cut: from the channels where each names a lung of its own side by side, else by
@@ -77,16 +82,21 @@ def safe(right: np.ndarray, left: np.ndarray, middle: int, spacing_mm: Sequence[
     found = components(right | left)
     pieces: list[_Piece] = []
     for rank in np.flatnonzero(found.sizes >= SMALLEST_SHARE * found.sizes.max(initial=0)).tolist():
-        pieces += _pieces(found.mask(rank), right, left, middle, spacing_mm)
+        check()
+        pieces += _pieces(found.mask(rank), right, left, middle, spacing_mm, check)
     sides = _by_order(pieces) or [p.side for p in pieces]
     lungs = []
     for side in (1, -1):
+        check()
         lung = np.zeros_like(right)
         for piece, own in zip(pieces, sides, strict=True):
             if own == side:
                 lung |= piece.mask
         lungs.append(largest(lung, count=None, share=PIECE_SHARE))
-    return fill_holes(lungs[0]) & ~lungs[1], fill_holes(lungs[1]) & ~lungs[0]
+    check()
+    right_filled = fill_holes(lungs[0]) & ~lungs[1]
+    check()
+    return right_filled, fill_holes(lungs[1]) & ~lungs[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +110,7 @@ class _Piece:
 
 
 def _pieces(
-    part: np.ndarray, right: np.ndarray, left: np.ndarray, middle: int, spacing_mm: Sequence[float]
+    part: np.ndarray, right: np.ndarray, left: np.ndarray, middle: int, spacing_mm: Sequence[float], check: Check
 ) -> list[_Piece]:
     votes = int((part & right).sum()), int((part & left).sum())
     named = int(_over(*votes)) - int(_over(*votes[::-1]))
@@ -108,9 +118,9 @@ def _pieces(
     if not named:
         seeds = _pair(largest(part & right & ~left), largest(part & left & ~right), part)
     if seeds is None and not _clear_side(part, middle):
-        seeds = _eroded_seeds(part, limit=max(1, round(JUNCTION_MM / max(spacing_mm))), across=part)
+        seeds = _eroded_seeds(part, limit=max(1, round(JUNCTION_MM / max(spacing_mm))), across=part, check=check)
     if seeds is not None:
-        nearer = nearest_seed(part, seeds[1], seeds[0], spacing_mm)
+        nearer = nearest_seed(part, seeds[1], seeds[0], spacing_mm, check)
         right_half, left_half = nearer > 0, part & (nearer <= 0)
         return [_Piece(right_half, 1, _mean(right_half), 1), _Piece(left_half, -1, _mean(left_half), -1)]
     side = _clear_side(part, middle) or int(np.sign(votes[0] - votes[1])) or (1 if _mean(part) >= middle - 0.5 else -1)
@@ -130,13 +140,16 @@ def _by_order(pieces: list[_Piece]) -> list[int] | None:
     return [1 if p.mean > means[widest] else -1 for p in pieces]
 
 
-def _eroded_seeds(mask: np.ndarray, limit: int | None, across: np.ndarray | None = None) -> Lungs | None:
+def _eroded_seeds(
+    mask: np.ndarray, limit: int | None, across: np.ndarray | None = None, check: Check = lambda: None
+) -> Lungs | None:
     """The first erosion after which the two largest components differ by at most a factor 4.
 
     At most ``limit`` erosions; with ``across``, the components must also lie side by side in that mask.
     """
     survives = depth(mask)
     for erosions in range(1, min(limit or survives.max(), survives.max() - 1) + 1):
+        check()
         seeds = published(survives > erosions)
         sizes = seeds[0].sum(), seeds[1].sum()
         if min(sizes) == 0 or _over(max(sizes), min(sizes)):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..core.errors import ModelError
-from ..core.jobs import Job
+from ..core.jobs import Advance, Job
 from .devices import RuntimeName, ThisMachine, choose_device
 from .inference.segmenter import Segmenter
 from .inference.spec import ModelSpec, Runtime
@@ -58,7 +58,7 @@ def verdicts_for(model: ResolvedModel, device: str, job: Job) -> tuple[PathVerdi
     """Which fast paths of torch may be used with ``model`` on ``device``: remembered, or found out now."""
     from .inference.selftest import fast_paths
 
-    return fast_paths(load_network(model), model.sha256, device, check=job.check)
+    return fast_paths(load_network(model), model.sha256, device, advance=lambda share: job.check())
 
 
 def _opener(model: ResolvedModel, runtime: RuntimeName, wanted: str, job: Job) -> Callable[[str], Runtime]:
@@ -69,8 +69,10 @@ def _opener(model: ResolvedModel, runtime: RuntimeName, wanted: str, job: Job) -
     def open_runtime(device: str) -> Runtime:
         if runtime == "onnx":
             return OnnxRuntime(model.path, device, job, is_required=wanted not in ("auto", "cpu"))
-        network = load_network(model)
-        paths = passed(fast_paths(network, model.sha256, device, check=job.check))
-        return TorchRuntime(network, device, job, paths)
+
+        def find_paths(network: torch.nn.Module, advance: Advance) -> frozenset[str]:
+            return passed(fast_paths(network, model.sha256, device, advance=advance))
+
+        return TorchRuntime(load_network(model), device, job, find_paths)
 
     return open_runtime

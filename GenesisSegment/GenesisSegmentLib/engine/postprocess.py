@@ -26,7 +26,7 @@ Voxel counts and widths are stated at 1.5 mm; on other grids they are scaled to 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -35,6 +35,7 @@ import numpy as np
 from ..core.classes import class_table
 from ..core.errors import GenesisError, InputError
 from ..core.geometry import Box
+from ..core.jobs import Advance
 from ..core.segmentation import BITS, MAX_CLASSES, class_boxes, pack
 from . import lungs
 from .components import closed, dilated, largest, touching
@@ -95,6 +96,7 @@ def postprocess_bits(
     spacing_mm: Sequence[float] = (STATED_SPACING_MM,) * 3,
     asked: Iterable[int] | None = None,
     middle: int | None = None,
+    advance: Advance = lambda share: None,
 ) -> np.ndarray:
     """Cleans the masks of a bit volume.
 
@@ -106,6 +108,7 @@ def postprocess_bits(
         spacing_mm: voxel spacing along x, y, z.
         asked: the classes to clean and return (default: all computed). The others serve only as hosts.
         middle: first index right of the body's midline (default: the middle of the first axis).
+        advance: is told the share of the classes that are done, within a long one several times.
 
     Returns:
         New bits of the same shape, with the asked classes only.
@@ -119,7 +122,8 @@ def postprocess_bits(
     computed = frozenset(classes)
     wanted = computed if asked is None else computed.intersection(asked)
     middle = bits.shape[0] // 2 if middle is None else middle
-    cleaner = _Cleaner(bits, computed, variant, tuple(float(s) for s in spacing_mm), middle)
+    share = 0.0
+    cleaner = _Cleaner(bits, computed, variant, tuple(float(s) for s in spacing_mm), middle, lambda: advance(share))
     if variant == "published" and {VEIN, PANCREAS} <= wanted and PANCREAS not in cleaner.boxes:
         raise PostprocessError(
             "The published post-processing fails on this scan: no pancreas was found, at whose lower end the portal "
@@ -127,7 +131,9 @@ def postprocess_bits(
             'Use the post-processing "safe", or leave out one of the two classes.',
         )
     cleaned = np.zeros_like(bits)
-    for index in sorted(wanted):
+    for n, index in enumerate(sorted(wanted)):
+        share = n / len(wanted)
+        advance(share)
         region = cleaner.clean(index)
         if region is not None:
             cleaned[region.box.slices] |= region.mask * BITS(1 << (index - 1))
@@ -164,6 +170,7 @@ class _Cleaner:
     variant: str
     spacing_mm: tuple[float, ...]
     middle: int
+    check: Callable[[], None]
 
     def clean(self, index: int) -> _Region | None:
         """The cleaned mask of a class, or None where nothing is left of it."""
@@ -213,9 +220,9 @@ class _Cleaner:
             right, left = lungs.published(right | left)
         elif self.variant == "published_abdomenatlas":
             scale = STATED_SPACING_MM**2 / (self.spacing_mm[0] * self.spacing_mm[1])
-            right, left = lungs.abdomenatlas(right | left, middle, scale)
+            right, left = lungs.abdomenatlas(right | left, middle, scale, self.check)
         else:
-            right, left = lungs.safe(right, left, middle, self.spacing_mm)
+            right, left = lungs.safe(right, left, middle, self.spacing_mm, self.check)
         return {RIGHT_LUNG: _Region(box, right), LEFT_LUNG: _Region(box, left)}
 
     def _lesion(self, index: int) -> _Region:
@@ -243,7 +250,11 @@ class _Cleaner:
             return inside
         radius = tuple(max(1, round(HOST_MARGIN_MM / s)) for s in self.spacing_mm)
         around = self._box(hosts).grown(max(radius), self.bits.shape)  # type: ignore[arg-type]
-        host = dilated(closed(largest(self._mask(around, hosts), count), radius), radius)
+        host = largest(self._mask(around, hosts), count)
+        for widen in (closed, dilated):
+            self.check()
+            host = widen(host, radius)
+        self.check()
         start = np.maximum(box.start, around.start)
         stop = np.maximum(start, np.minimum(box.stop, around.stop))
         here = tuple(slice(*pair) for pair in zip(start - box.start, stop - box.start, strict=True))

@@ -123,7 +123,7 @@ def network(setting: Setting, job: Job) -> list[Figure]:
     torch.manual_seed(0)
     model = build("universal_unet").eval()
     ways = [PLAIN | set(PATHS[:n]) for n in range(len(PATHS) + 1) if not any(obstacle(p, "cpu") for p in PATHS[:n])]
-    measured = trials(model, sample_window(setting.window_side), "cpu", job.check, (PLAIN, *ways))
+    measured = trials(model, sample_window(setting.window_side), "cpu", lambda share: job.check(), (PLAIN, *ways))
     middle = np.median(measured[0].logits, axis=(1, 2, 3), keepdims=True)
     plain, *others = (Trial(t.logits - middle, t.seconds) for t in measured[1:])
     figures = []

@@ -1,25 +1,24 @@
-"""From a CT on its own grid to the model's input, and the masks back: streamed by SimpleITK, exact in geometry."""
+"""From a CT on its own grid to the model's input: oriented, cropped to the body, resampled and scaled."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import SimpleITK as sitk
 from scipy import ndimage
 
 from ...core.errors import InputError
 from ...core.geometry import Box, Geometry
+from ...core.jobs import Advance
 from ...core.volume import Volume
 from ..components import largest, touching
+from .resample import add_resampled, matrices
 from .spec import ModelSpec
 
 _BODY_HU = -300
 _LUNG_HU = -950
 _PART_SHARE = 0.25
 _SHORTEST_OPENED = 5
-_SHORTEST_SMOOTHED = 4
-"""Voxels along an axis that the recursive filter needs."""
 _BODY_GRID_MM = 6.0
 _BODY_MARGIN_MM = 6.0
 
@@ -37,8 +36,10 @@ class ModelInput:
     valid: tuple[slice, slice, slice]
 
 
-def model_input(volume: Volume, spec: ModelSpec) -> ModelInput:
+def model_input(volume: Volume, spec: ModelSpec, advance: Advance = lambda share: None) -> ModelInput:
     """Orients, crops to the body, resamples and scales a CT for a model.
+
+    ``advance`` is told the share done before each slab, and may raise to stop.
 
     Raises:
         InputError: there is no body in the CT.
@@ -47,12 +48,15 @@ def model_input(volume: Volume, spec: ModelSpec) -> ModelInput:
     voxels, geometry = straight.apply(volume.voxels), volume.geometry.reoriented(straight)
     grid = geometry.resampled(spec.spacing_mm)
     grid = grid.cropped(_on_grid(body_box(voxels, geometry), geometry, grid))
-    image = _resample_ct(voxels, geometry, grid, spec)
-    image = _scaled(image, spec)
-    padding = _padding(image.shape, spec)
-    valid = tuple(slice(before, before + n) for (before, _), n in zip(padding, image.shape, strict=True))
-    padded = np.pad(image, padding) if np.any(padding) else image
-    return ModelInput(padded, grid, valid)  # type: ignore[arg-type]
+    padding = _padding(grid.shape, spec)
+    valid = tuple(slice(before, before + n) for (before, _), n in zip(padding, grid.shape, strict=True))
+    i, j, k = (before + n + after for (before, after), n in zip(padding, grid.shape, strict=True))
+    image = np.zeros((k, i, j), dtype=np.float32).transpose(1, 2, 0)
+    inside = image[valid]
+    add_resampled(voxels, matrices(geometry, grid, spec.is_smoothed), inside, advance)
+    for plane in inside.transpose(2, 0, 1):
+        plane[...] = _scaled(plane, spec)
+    return ModelInput(image, grid, valid)  # type: ignore[arg-type]
 
 
 def body_box(voxels: np.ndarray, geometry: Geometry) -> Box:
@@ -107,7 +111,7 @@ def _on_grid(box: Box, fine: Geometry, grid: Geometry) -> Box:
 
 
 def _scaled(image: np.ndarray, spec: ModelSpec) -> np.ndarray:
-    """Hounsfield units as the model's values; the plain window of two knots without a copy."""
+    """Hounsfield units as the model's values, linear between the knots of the window."""
     if len(spec.window_hu) > 2:
         return np.interp(image, spec.window_hu, spec.window_values).astype(np.float32)
     (low, high), (first, last) = spec.window_hu, spec.window_values
@@ -123,53 +127,3 @@ def _padding(shape: tuple[int, ...], spec: ModelSpec) -> list[tuple[int, int]]:
         return [(0, -n % spec.multiple) for n in shape]
     short = [max(0, w - n) for n, w in zip(shape, spec.window, strict=True)]
     return [(n // 2, n - n // 2) for n in short]
-
-
-def _resample_ct(voxels: np.ndarray, geometry: Geometry, grid: Geometry, spec: ModelSpec) -> np.ndarray:
-    """Linear interpolation float32 (X, Y, Z); beyond the edge the nearest voxel counts."""
-    image = axis_image(voxels, geometry, geometry)
-    if spec.is_smoothed:
-        image = _smooth(image, grid.spacing)
-    image = sitk.ZeroFluxNeumannPad(image, [0, 0, 0], _voxels_beyond(geometry, grid))
-    frame = axis_image(np.zeros((1, 1, 1), np.uint8), grid, geometry)
-    out = sitk.Resample(
-        image,
-        [int(n) for n in grid.shape],
-        sitk.Transform(),
-        sitk.sitkLinear,
-        frame.GetOrigin(),
-        frame.GetSpacing(),
-        frame.GetDirection(),
-        0.0,
-        sitk.sitkFloat32,
-    )
-    return sitk.GetArrayFromImage(out).transpose(2, 1, 0)
-
-
-def _voxels_beyond(fine: Geometry, grid: Geometry) -> list[int]:
-    """How many voxels of ``fine``, per axis, its end must be continued by to reach the last centre of ``grid``."""
-    end = grid.ijk_to_ras @ np.append(np.array(grid.shape) - 1, 1.0)
-    last = np.linalg.solve(fine.ijk_to_ras, end)[:3]
-    beyond = np.ceil(last - (np.array(fine.shape) - 1) - 1e-9)
-    return [max(0, int(n)) for n in beyond]
-
-
-def _smooth(image: sitk.Image, spacing: tuple[float, ...]) -> sitk.Image:
-    """Takes out what the coarse grid cannot hold, as the training material had it taken out."""
-    for axis, (fine, coarse) in enumerate(zip(image.GetSpacing(), spacing, strict=True)):
-        if fine < 0.8 * coarse and image.GetSize()[axis] >= _SHORTEST_SMOOTHED:
-            sigma = 0.4 * float(np.sqrt(coarse**2 - fine**2))
-            image = sitk.RecursiveGaussian(sitk.Cast(image, sitk.sitkFloat32), sigma, direction=axis)
-    return image
-
-
-def axis_image(array: np.ndarray, geometry: Geometry, frame: Geometry) -> sitk.Image:
-    """A SimpleITK image of an (i, j, k) array in the axes of ``frame``: millimetres along i, j, k from its first voxel.
-
-    Only for grids that share their axes: resampling between them then needs no rotation and is exact.
-    """
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.transpose(2, 1, 0)))
-    image.SetSpacing(geometry.spacing)
-    index = np.linalg.solve(frame.ijk_to_ras, np.append(geometry.origin, 1.0))[:3]
-    image.SetOrigin([float(n * s) for n, s in zip(index, frame.spacing, strict=True)])
-    return image

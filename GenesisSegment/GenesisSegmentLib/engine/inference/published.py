@@ -5,16 +5,19 @@ It keeps all logits of the volume, their probabilities and the masks in memory a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...core.errors import InputError
 from ...core.geometry import Geometry
+from ...core.jobs import Advance
 from ...core.segmentation import BITS, pack
 from ...core.volume import Volume
 from ..postprocess import postprocess_bits
-from .spec import ModelSpec, Runtime, WindowDone
+from .spec import ModelSpec, Runtime
 
 if TYPE_CHECKING:
     from monai.data import MetaTensor
@@ -28,12 +31,13 @@ def run_published(
     classes: tuple[int, ...],
     overlap: float,
     variant: str,
-    done: WindowDone,
+    advance: Callable[[str, float], None],
     asked: tuple[int, ...] | None = None,
 ) -> tuple[np.ndarray, int]:
     """Bits uint32 (i, j, k) on the CT's own grid, and how many windows were run.
 
     ``classes`` are computed, ``asked`` (all of them by default) are cleaned and returned: the others are their hosts.
+    ``advance`` is told the share done of the stages ``network``, ``cleaning`` and ``restoring``, and may raise to stop.
     """
     import torch
     from monai.inferers import sliding_window_inference
@@ -46,7 +50,7 @@ def run_published(
         nonlocal count
         logits = runtime.logits(piece[0, 0].numpy(), spec.channels(classes))
         count += 1
-        done(count, max(total, count))
+        advance("network", count / max(total, count))
         return torch.as_tensor(logits)[None].cpu()
 
     logits = sliding_window_inference(
@@ -55,8 +59,8 @@ def run_published(
     hard = torch.sigmoid(logits) > 0.5
     bits = pack(zip(classes, hard.numpy(), strict=True), tuple(hard.shape[1:]))  # type: ignore[arg-type]
     asked = classes if asked is None else asked
-    bits = postprocess_bits(bits, classes, variant, spec.spacing_mm, asked)
-    return _inverted(bits, asked, image, recipe, volume.geometry), count
+    bits = postprocess_bits(bits, classes, variant, spec.spacing_mm, asked, advance=partial(advance, "cleaning"))
+    return _inverted(bits, asked, image, recipe, volume.geometry, partial(advance, "restoring")), count
 
 
 def published_input(volume: Volume, spec: ModelSpec) -> tuple[MetaTensor, Compose]:
@@ -112,7 +116,12 @@ def window_total(shape: tuple[int, ...], window: tuple[int, int, int], overlap: 
 
 
 def _inverted(
-    bits: np.ndarray, classes: tuple[int, ...], image: MetaTensor, recipe: Compose, native: Geometry
+    bits: np.ndarray,
+    classes: tuple[int, ...],
+    image: MetaTensor,
+    recipe: Compose,
+    native: Geometry,
+    advance: Advance,
 ) -> np.ndarray:
     """Undoes crop, resampling (nearest) and orientation, class by class."""
     import torch
@@ -120,7 +129,8 @@ def _inverted(
     from monai.transforms.utils import convert_applied_interp_mode
 
     out = np.zeros(native.shape, dtype=BITS)
-    for index in classes:
+    for n, index in enumerate(classes):
+        advance(n / len(classes))
         bit = BITS(1 << (index - 1))
         mask = MetaTensor(torch.from_numpy(((bits & bit) != 0).astype(np.float32))[None], meta=image.meta)
         mask.applied_operations = convert_applied_interp_mode(image.applied_operations, mode="nearest")

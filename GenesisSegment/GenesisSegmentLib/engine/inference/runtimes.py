@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...core.errors import ModelError, ResourceError
-from ...core.jobs import Job
+from ...core.jobs import Advance, Job
 from .head import apply_head
 from .paths import PLAIN, arrange, forward
 from .spec import Array
@@ -24,39 +24,40 @@ class TorchRuntime:
     """A torch network on the CPU or one GPU, one window per forward, in fp32.
 
     Logits are handed over on ``ring_device``, which the memory plan may move to the CPU. ``job`` is asked before every
-    layer, so that a cancelled run ends within the time of one layer. ``paths`` are the fast paths that passed their
-    self-test on this device.
+    layer, so that a cancelled run ends within the time of one layer. ``find_paths`` says which fast paths passed their
+    self-test on this device; it is asked once, by the first ``prepare`` that wants them.
     """
 
-    def __init__(self, network: torch.nn.Module, device: str, job: Job, paths: frozenset[str] = PLAIN) -> None:
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        device: str,
+        job: Job,
+        find_paths: Callable[[torch.nn.Module, Advance], frozenset[str]] = lambda network, advance: PLAIN,
+    ) -> None:
         import torch
 
         self._torch = torch
         self.device = self.ring_device = device
         self.notes: tuple[str, ...] = ()
         self._network = network.to(device).eval()
-        self._paths, self._is_plain = paths, False
-        arrange(self._network, paths)
+        self._find_paths, self._paths = find_paths, PLAIN
+        self._found: frozenset[str] | None = None
         for layer in self._network.modules():
             if not list(layer.children()):
                 layer.register_forward_pre_hook(lambda *_: job.check())
 
-    @property
-    def is_plain(self) -> bool:
+    def prepare(self, is_plain: bool, advance: Advance) -> None:
         """See :class:`.spec.Runtime`."""
-        return self._is_plain
-
-    @is_plain.setter
-    def is_plain(self, value: bool) -> None:
-        if value != self._is_plain:
-            self._is_plain = value
-            arrange(self._network, PLAIN if value else self._paths)
+        if not is_plain and self._found is None:
+            self._found = self._find_paths(self._network, advance)
+        self._paths = PLAIN if is_plain or self._found is None else self._found
+        arrange(self._network, self._paths)
 
     def logits(self, window: np.ndarray, channels: tuple[int, ...]) -> Array:
         """See :class:`.spec.Runtime`."""
         image = self._torch.from_numpy(np.ascontiguousarray(window))[None, None].to(self.device)
-        paths = PLAIN if self._is_plain else self._paths
-        return forward(self._network, image, channels, paths)[0].to(self.ring_device)
+        return forward(self._network, image, channels, self._paths)[0].to(self.ring_device)
 
     def zeros(self, shape: tuple[int, ...], half: bool) -> Array:
         """See :class:`.spec.Runtime`."""
@@ -123,13 +124,16 @@ class OnnxRuntime:
             ) from error
         got = self._session.get_providers()
         self.device = device if "CUDAExecutionProvider" in got else "cpu"
-        self.ring_device, self.is_plain = "cpu", False
+        self.ring_device = "cpu"
         self.notes = fall_back_notes(device, wanted, got)
         if self.notes and is_required:
             raise ResourceError(self.notes[0], "Repair the installation, or choose --device cpu.")
         self._job = job
         self._run_options = onnxruntime.RunOptions()
         job.on_cancel(self._stop)
+
+    def prepare(self, is_plain: bool, advance: Advance) -> None:
+        """See :class:`.spec.Runtime`; there are no fast paths here."""
 
     def logits(self, window: np.ndarray, channels: tuple[int, ...]) -> np.ndarray:
         """See :class:`.spec.Runtime`."""

@@ -17,18 +17,25 @@ from ...core.memory_plan import MemoryNeed, MemoryPlan, plan_memory
 from ...core.segmentation import Segmentation
 from ...core.volume import Volume
 from ..postprocess import needed_classes, postprocess_bits
+from .early import EarlyClasses
 from .preprocess import ModelInput, model_input
 from .published import run_published
+from .resample import SLAB_VOXELS
 from .restore import restore_linear, restore_nearest
-from .ring import BitSink, LogitSink, slide, window_count
+from .ring import BitSink, LogitSink, PlaneSink, slide, window_count
 from .runtimes import DeviceMemoryError, out_of_memory_explained
-from .spec import ModelSpec, RunOptions, RunResult, Runtime
+from .spec import ModelSpec, OnClass, RunOptions, RunResult, Runtime
 
 _NETWORK_BYTES_PER_VOXEL = {"whole": 900, "window": 3200}
 """Peak of one forward per voxel of its window, measured in fp32 and rounded up."""
+_CLEANING_BYTES_PER_VOXEL = 24
+"""Peak of post-processing, measured with lungs that touch and fragments in every class, and rounded up."""
+_SLAB_BYTES = 16 * SLAB_VOXELS
+"""What resampling takes beside its input and output, measured and rounded up."""
 _WHOLE_SCAN_LIMIT = 6_000_000
 """A coarse model takes up to this many voxels in one pass (1.1 m of a large patient at 4 mm); above, in slabs."""
 _SLAB = 192
+_CHECKING = "checking fast paths"
 
 
 class Machine(Protocol):
@@ -51,29 +58,39 @@ class Segmenter:
         self._machine, self._job = machine, job
         self._runtime: tuple[str, Runtime] | None = None
 
-    def segment(self, volume: Volume, options: RunOptions, then: Mapping[str, float] | None = None) -> RunResult:
+    def segment(
+        self,
+        volume: Volume,
+        options: RunOptions,
+        then: Mapping[str, float] | None = None,
+        on_class: OnClass | None = None,
+    ) -> RunResult:
         """The masks of a CT on its own grid.
 
         ``then`` are stages of the job that the caller adds, with their shares of the time (the work here has 100).
+        ``on_class`` is given classes as they are done, by the fast recipe; a class may come more than once.
 
         Raises:
             InputError: the model does not offer a class, or there is no body in the CT.
             ResourceError: not enough memory on any rung of the ladder.
             Cancelled: the job was cancelled.
         """
-        self._job.plan({"preparing": 2, "network": 92, "cleaning": 3, "restoring": 3, **(then or {})})
+        check = {_CHECKING: 2} if options.recipe == "fast" else {}
+        self._job.plan({"preparing": 2, **check, "network": 90, "cleaning": 3, "restoring": 3, **(then or {})})
         self._job.advance("preparing", 0.0)
         try:
-            return self._attempt(volume, options, self._device, ())
+            return self._attempt(volume, options, self._device, (), on_class)
         except DeviceMemoryError as error:
             if self._device == "cpu":
                 raise
             note = f"{error.what} The run was repeated on the CPU."
         # Outside the handler, which would keep the memory of the failed run.
         self._runtime = None
-        return self._attempt(volume, options, "cpu", (note,))
+        return self._attempt(volume, options, "cpu", (note,), on_class)
 
-    def _attempt(self, volume: Volume, options: RunOptions, device: str, notes: tuple[str, ...]) -> RunResult:
+    def _attempt(
+        self, volume: Volume, options: RunOptions, device: str, notes: tuple[str, ...], on_class: OnClass | None
+    ) -> RunResult:
         spec = self._spec
         clock = _Clock()
         wanted = tuple(sorted(set(options.classes or spec.offered)))
@@ -86,11 +103,12 @@ class Segmenter:
                 plan = MemoryPlan(device, device, False)
                 runtime = self._on(device, is_plain=True)
                 with clock.stage("all"):
-                    done, variant = self._windows_done, options.postprocess
-                    bits, windows = run_published(volume, spec, runtime, classes, overlap, variant, done, wanted)
+                    advance, variant = self._job.advance, options.postprocess
+                    bits, windows = run_published(volume, spec, runtime, classes, overlap, variant, advance, wanted)
                 self._job.advance("restoring", 1.0)
             else:
-                bits, windows, plan, runtime = self._fast(volume, options, wanted, classes, overlap, device, clock)
+                asked = (volume, options, wanted, classes, overlap, device, clock, on_class)
+                bits, windows, plan, runtime = self._fast(*asked)
         return RunResult(
             segmentation=Segmentation(bits, volume.geometry, wanted),
             model=spec.id,
@@ -111,10 +129,11 @@ class Segmenter:
         overlap: float,
         device: str,
         clock: _Clock,
+        on_class: OnClass | None,
     ) -> tuple[np.ndarray, int, MemoryPlan, Runtime]:
         spec, job = self._spec, self._job
         with clock.stage("preparing"):
-            prepared = model_input(volume, spec)
+            prepared = model_input(volume, spec, partial(job.advance, "preparing"))
             window = _window(spec, prepared)
             need = memory_need(prepared.image.shape, volume.geometry, window, len(classes), spec)
             free_device = 0 if device == "cpu" else self._machine.free_device(device)
@@ -124,19 +143,24 @@ class Segmenter:
         with clock.stage("network"):
             job.advance("network", 0.0)
             sink = (LogitSink if spec.upsampling == "linear" else BitSink)(prepared.image.shape, classes)  # type: ignore[arg-type]
+            taker: PlaneSink = sink
+            if on_class is not None and spec.upsampling == "nearest":
+                variant, native = options.postprocess, volume.geometry
+                taker = EarlyClasses(sink, prepared, native, classes, wanted, variant, on_class)
             channels = spec.channels(classes)
-            slide(prepared.image, runtime, channels, window, overlap, sink, self._windows_done, plan.is_half)
+            slide(prepared.image, runtime, channels, window, overlap, taker, self._windows_done, plan.is_half)
         with clock.stage("cleaning"):
             job.advance("cleaning", 0.0)
-            bits = postprocess_bits(sink.bits[prepared.valid], classes, options.postprocess, spec.spacing_mm, wanted)
+            raw, advance = sink.bits[prepared.valid], partial(job.advance, "cleaning")
+            bits = postprocess_bits(raw, classes, options.postprocess, spec.spacing_mm, wanted, advance=advance)
         with clock.stage("restoring"):
             job.advance("restoring", 0.0)
+            advance = partial(job.advance, "restoring")
             if isinstance(sink, LogitSink):
                 logits = sink.logits[(slice(None), *prepared.valid)]
-                advance = partial(job.advance, "restoring")
-                bits = restore_linear(bits, logits, classes, prepared.geometry, volume.geometry, advance)
+                bits = restore_linear(bits, logits, classes, prepared.geometry, volume.geometry, advance, on_class)
             else:
-                bits = restore_nearest(bits, prepared.geometry, volume.geometry)
+                bits = restore_nearest(bits, prepared.geometry, volume.geometry, advance)
             job.advance("restoring", 1.0)
         return bits, window_count(prepared.image.shape, window, overlap), plan, runtime  # type: ignore[arg-type]
 
@@ -145,7 +169,7 @@ class Segmenter:
         if self._runtime is None or self._runtime[0] != device:
             self._runtime = device, self._open(device)
         runtime = self._runtime[1]
-        runtime.is_plain = is_plain
+        runtime.prepare(is_plain, partial(self._job.advance, _CHECKING))
         return runtime
 
     def _windows_done(self, count: int, total: int) -> None:
@@ -159,12 +183,13 @@ def memory_need(
     voxels, native_voxels = int(np.prod(shape)), int(np.prod(native.shape))
     is_single = window == tuple(shape)
     per_voxel = _NETWORK_BYTES_PER_VOXEL["whole" if spec.window is None else "window"]
-    # Per voxel: the image, the bits and the cleaned bits; on the CT's grid the bits and what they are made from.
-    kept = 4 + 4 + 4 + (2 * classes if spec.upsampling == "linear" else 0)
+    # Per voxel: the image, the bits and the logits that are interpolated. Then cleaning, or the bits on the CT's grid.
+    kept = 4 + 4 + (2 * classes if spec.upsampling == "linear" else 0)
+    later = max(_CLEANING_BYTES_PER_VOXEL * voxels, 4 * voxels + 4 * native_voxels)
     return MemoryNeed(
         network=int(np.prod(window)) * (per_voxel + 8 * classes),
         ring=0 if is_single else (4 * classes + 4) * shape[0] * shape[1] * window[2],
-        host=voxels * kept + native_voxels * (4 + 4 + (8 if spec.is_smoothed else 0)),
+        host=kept * voxels + later + _SLAB_BYTES,
     )
 
 

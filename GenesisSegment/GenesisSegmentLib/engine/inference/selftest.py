@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...core.errors import OutputError
+from ...core.jobs import Advance
 from .paths import PATHS, PLAIN, arrange, forward
 from .verdicts import PathVerdict, VerdictFile, passed
 
@@ -48,43 +48,41 @@ def fast_paths(
     model: str,
     device: str,
     file: VerdictFile | None = None,
-    check: Callable[[], None] = lambda: None,
+    advance: Advance = lambda share: None,
 ) -> tuple[PathVerdict, ...]:
     """The verdict on every path for ``network`` on ``device``, remembered or found out now, in some seconds.
 
-    ``model`` names the weights (a checksum, say); ``check`` is called between forwards and may raise to stop. The
-    network is left on the device, in evaluation mode and plain.
+    ``model`` names the weights (a checksum, say); ``advance`` is called before every forward, so only where something
+    is to be found out. The network is left on the device, in evaluation mode and plain.
     """
     file = file or VerdictFile()
     key = f"{model} | {_machine(device)}"
     verdicts = file.all().get(key)
     if verdicts is None:
-        verdicts = try_paths(network, device, check)
+        verdicts = try_paths(network, device, advance)
         if not any(v.why.startswith(_FAILED) for v in verdicts):  # memory may have been short just now
             with suppress(OutputError):  # without a place to keep it, it is found out again the next time
                 file.remember(key, verdicts)
     return verdicts
 
 
-def try_paths(
-    network: torch.nn.Module, device: str, check: Callable[[], None] = lambda: None
-) -> tuple[PathVerdict, ...]:
-    """Tries every path on top of those that passed before it."""
+def try_paths(network: torch.nn.Module, device: str, advance: Advance = lambda share: None) -> tuple[PathVerdict, ...]:
+    """Tries every path on top of those that passed before it; ``advance`` is called before every forward."""
     network.to(device).eval()
     side = _SIDE[device.partition(":")[0]]
     multiple = getattr(getattr(network, "backbone", network), "multiple", 32)
     image = sample_window(-(-side // multiple) * multiple)
     verdicts: list[PathVerdict] = []
     try:
-        for name in PATHS:
+        for n, name in enumerate(PATHS):
             why = obstacle(name, device)
             if why:
                 verdicts.append(PathVerdict(name, False, why))
                 continue
             before = passed(verdicts)
-            tried = partial(trials, network, image, device, check)
+            tell = partial(_part, advance, n, len(PATHS))
             try:
-                plain, without, with_it = tried((PLAIN, before, before | {name}))
+                plain, without, with_it = trials(network, image, device, tell, (PLAIN, before, before | {name}))
             except RuntimeError as error:
                 verdicts.append(PathVerdict(name, False, f"{_FAILED}: {str(error).splitlines()[0]}"))
                 continue
@@ -165,7 +163,7 @@ def trials(
     network: torch.nn.Module,
     window: np.ndarray,
     device: str,
-    check: Callable[[], None],
+    advance: Advance,
     ways: tuple[frozenset[str], ...],
 ) -> list[Trial]:
     """Every way in turn, and all again; the shortest time counts. CPU seconds on the CPU, where others work too."""
@@ -175,8 +173,9 @@ def trials(
     clock = time.perf_counter if is_gpu else time.process_time
     image = torch.from_numpy(window)[None, None].to(device)
     best: dict[frozenset[str], Trial] = {}
-    for paths in (*ways, *(ways[1:] * (_REPEATS - 1))):
-        check()
+    order = (*ways, *(ways[1:] * (_REPEATS - 1)))
+    for n, paths in enumerate(order):
+        advance(n / len(order))
         arrange(network, paths)
         started = clock()
         logits = forward(network, image, None, paths)[0]
@@ -186,6 +185,11 @@ def trials(
         if paths not in best or seconds < best[paths].seconds:
             best[paths] = Trial(logits.cpu().numpy(), seconds)
     return [best[paths] for paths in ways]
+
+
+def _part(advance: Advance, n: int, parts: int, share: float) -> None:
+    """Tells that ``share`` of part ``n`` is done."""
+    advance((n + share) / parts)
 
 
 def _machine(device: str) -> str:

@@ -9,6 +9,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from ...core.errors import ModelError
+from ...core.geometry import Box
+from ...core.jobs import Advance
 from ...core.segmentation import Segmentation
 from ..models.catalogue import ModelFacts
 
@@ -81,10 +83,14 @@ class Runtime(Protocol):
     """Where it really runs: ``cpu``, ``cuda:0``..."""
     ring_device: str
     """Where logits are handed over and accumulate."""
-    is_plain: bool
-    """Whether fast paths are left aside, as in the published recipe."""
     notes: tuple[str, ...]
     """What the person should know, such as a fall-back to the CPU."""
+
+    def prepare(self, is_plain: bool, advance: Advance) -> None:
+        """Gets ready for a run: plain, as in the published recipe, or by the fast paths that give the same masks.
+
+        ``advance`` is called only where these have to be tried first.
+        """
 
     def logits(self, window: np.ndarray, channels: tuple[int, ...]) -> Array:
         """One window float32 (X, Y, Z) in 0..1 -> logits (n, X, Y, Z) of the asked channels, where the ring lies.
@@ -129,3 +135,7 @@ class RunResult:
 
 WindowDone = Callable[[int, int], None]
 """Called with (windows done, windows in all)."""
+
+OnClass = Callable[[int, Box, np.ndarray, bool], None]
+"""Receives a class as soon as it is there: its index, a box on the CT's own grid, the boolean mask (i, j, k) in it, and
+whether it is preliminary: the mask of the result may differ."""
