@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -99,9 +100,8 @@ def test_wrong_usage_is_told_in_a_sentence_and_as_json(arguments, word):
 
 def test_no_consent_ends_with_its_own_code():
     ended = run("models", "download", "universal_unet", "--json")
-    assert ended.code == 2  # that command has no --json
-    ended = run("models", "download", "universal_unet")
     assert ended.code == 8
+    assert ended.document["error"]["code"] == "consent"
     assert "--yes" in ended.err
 
 
@@ -201,6 +201,43 @@ def test_work_gives_its_result_and_its_error_to_the_caller():
     with pytest.raises(ZeroDivisionError):
         run_cancellable(Job(), lambda: 1 // 0)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+INTERRUPTED_IMPORT = """
+import builtins, os, signal, sys
+real = builtins.__import__
+def interrupt(name, *others):
+    if name == "typer":
+        os.kill(os.getpid(), signal.SIGINT)
+    return real(name, *others)
+builtins.__import__ = interrupt
+from GenesisSegmentLib.cli.__main__ import main
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT for one process")
+@pytest.mark.parametrize("options", [(), ("--json",)], ids=["people", "json"])
+def test_ctrl_c_while_the_program_is_loaded_is_told_in_one_line(options):
+    environment = os.environ | {"PYTHONPATH": str(Path(GenesisSegmentLib.__file__).parents[1])}
+    command = [sys.executable, "-c", INTERRUPTED_IMPORT, "segment", "ct.nii.gz", *options]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 130
+    assert done.stderr == "Error: The job was cancelled. Nothing was written.\n"
+    assert ("cancelled" in done.stdout) == bool(options)
+    assert not options or json.loads(done.stdout)["error"]["code"] == "cancelled"
+
+
+def test_the_installed_command_hears_ctrl_c_from_its_start():
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    assert 'genesis-segment = "GenesisSegmentLib.cli.__main__:main"' in project.read_text(encoding="utf-8")
+
+
+def test_the_program_can_be_run_as_a_module():
+    environment = os.environ | {"PYTHONPATH": str(Path(GenesisSegmentLib.__file__).parents[1])}
+    command = [sys.executable, "-m", "GenesisSegmentLib.cli", "--version"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{__version__}\n")
 
 
 def test_ctrl_c_cancels_the_job_and_waits_for_work_that_notices():

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from cli_builders import HANG, an_affine, files_in, finish, run, start, wait_for_half, write_nifti
+from dicom_builders import series
 from GenesisSegmentLib.cli.batch import unique_names
-from GenesisSegmentLib.cli.inputs import gather
+from GenesisSegmentLib.cli.inputs import Inputs, gather
 from GenesisSegmentLib.core.errors import InputError
 
 SIDE_FILES = ("measurements.csv", "measurements.json", "overview.png", "report.json")
@@ -223,28 +224,23 @@ def test_a_place_that_cannot_hold_a_batch_is_wrong_usage(options, folder, model,
     assert files_in(tmp_path) == {"in/one.nii.gz", "in/two.nii.gz", "file"}
 
 
-def test_nothing_is_an_input_twice_and_results_are_none(folder, tmp_path, shared_data):
-    one = folder / "one.nii.gz"
-    assert gather([one, folder, one], tmp_path / "out").paths == (one, folder / "two.nii.gz")
+def test_nothing_is_an_input_twice_and_results_are_none(folder, tmp_path):
+    one, two = folder / "one.nii.gz", folder / "two.nii.gz"
+    assert paths(gather([one, folder, one], tmp_path / "out")) == [one, two]
     (folder / "one.seg.nrrd").touch()
-    series = shared_data / "dicom" / "dcmqi_liver3_ct_seg"
-    for place in (folder / "series", folder / "results"):
-        place.mkdir()
-        for file in series.iterdir():
-            (place / file.name).write_bytes(file.read_bytes())
+    series(folder / "ct")
+    series(folder / "results" / "deep")
     found = gather([folder], folder / "results")
-    assert found.paths == (one, folder / "two.nii.gz", folder / "series")
-    assert found.found == set(found.paths)
-    assert set(gather([folder], folder).paths) == {*found.paths, folder / "results"}
+    assert paths(found) == [one, two, folder / "ct"]
+    assert all(each.is_found for each in found.all)
+    assert paths(gather([folder], folder)) == [one, two, folder / "ct", folder / "results" / "deep"]
+    assert [each.is_found for each in gather([folder, one], folder / "results").all] == [False, True, True]
     with pytest.raises(InputError, match=r"nothing in .* but results"):
-        gather([tmp_path / "only"], _with_results(tmp_path / "only", series))
+        gather([folder / "results"], folder / "results" / "deep")
 
 
-def _with_results(folder: Path, series: Path) -> Path:
-    (folder / "out").mkdir(parents=True)
-    for file in series.iterdir():
-        (folder / "out" / file.name).write_bytes(file.read_bytes())
-    return folder / "out"
+def paths(found: Inputs) -> list[Path]:
+    return [each.path for each in found.all]
 
 
 def test_a_folder_of_folders_says_how_to_name_the_cts(folder, model, out):

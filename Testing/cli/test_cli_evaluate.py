@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from cli_builders import LIVER, an_affine, run, write_nifti
 
@@ -105,6 +106,24 @@ def test_partial_labels_of_a_real_reference_are_respected(shared_data, tmp_path)
     assert scores["liver"]["dice"] is None
     assert scores["lung_right"]["dice"] > 0.99
     assert scores["lung_left"]["dice"] > 0.99
+
+
+def test_a_slicer_segmentation_with_the_extent_of_its_segments_is_compared_and_a_tumour_is_liver(tmp_path):
+    """As older versions of Slicer save it: cropped, and with the tumour cut out of the liver."""
+    table = {"labels": {"1": "liver", "2": "liver_tumor"}}
+    reference = write_labels(tmp_path / "true.nii.gz", {1: CUBE, 2: np.s_[6:8, 6:8, 4:6]}, table)
+    part = np.s_[3:13, 4:12, 2:10]
+    image = sitk.ReadImage(str(reference))[part]
+    for n, name in enumerate(("liver", "liver_tumor")):
+        for key, text in {"ID": name, "Name": name, "LabelValue": str(n + 1), "Layer": "0"}.items():
+            image.SetMetaData(f"Segment{n}_{key}", text)
+    sitk.WriteImage(image, str(tmp_path / "drawn.seg.nrrd"))
+    for pair in ((tmp_path / "drawn.seg.nrrd", reference), (reference, tmp_path / "drawn.seg.nrrd")):
+        ended = run("evaluate", *pair, "--json")
+        assert ended.code == 0
+        assert [score["dice"] for score in ended.document["scores"]] == [1.0, 1.0]
+        assert ended.document["scores"][0]["reference_ml"] == pytest.approx(8 * 8 * 6 * 12 / 1000)
+        assert "Organs include their lesions: liver_tumor as liver" in ended.err
 
 
 def test_other_grids_and_files_that_are_no_labels_are_refused(pair, tmp_path, ct):

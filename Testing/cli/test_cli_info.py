@@ -6,6 +6,7 @@ import pytest
 
 from cli_builders import run
 from GenesisSegmentLib import __version__
+from GenesisSegmentLib.cli import info
 from GenesisSegmentLib.engine.inference import selftest
 from GenesisSegmentLib.engine.inference.verdicts import PathVerdict
 from GenesisSegmentLib.engine.models.catalogue import load_catalogue
@@ -42,6 +43,17 @@ def test_the_page_for_people_shows_the_same(facts):
         assert word in ended.out
     for path in facts["fast_paths"]:
         assert path["name"] in ended.out
+
+
+def test_two_runtimes_that_overwrite_each_other_are_found_with_what_to_do(facts, monkeypatch):
+    assert facts["notes"] == []
+    monkeypatch.setattr(info.metadata, "version", lambda package: "1.2.3")
+    ended = run("info", "--json")
+    assert ended.code == 0
+    (note,) = ended.document["notes"]
+    assert "overwrite each other" in note
+    assert "pip uninstall onnxruntime onnxruntime-gpu; then: pip install onnxruntime-gpu" in note
+    assert note in run("info").err
 
 
 def test_no_place_is_needed_to_keep_what_was_found_out(tmp_path, monkeypatch):

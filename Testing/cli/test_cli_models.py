@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from GenesisSegmentLib.cli import consent, models
 from GenesisSegmentLib.core.errors import ConsentError, ModelError
-from GenesisSegmentLib.engine.models.cache import sha256_of
+from GenesisSegmentLib.core.files import sha256_of
 from GenesisSegmentLib.engine.models.catalogue import Catalogue, load_catalogue
 from GenesisSegmentLib.engine.models.store import ModelStore
 
@@ -175,4 +175,19 @@ def test_remove_without_anybody_to_ask_needs_yes(run, store):
 
 
 def test_the_starter_cannot_be_removed(run):
-    assert isinstance(run("remove", "starter", "--yes").exception, ModelError)
+    refusal = run("remove", "starter", "--yes").exception
+    assert isinstance(refusal, ModelError)
+    assert "cannot be removed" in refusal.what
+    assert "download." not in str(refusal)
+
+
+def test_what_was_done_is_told_as_json_alone_on_stdout(run, store, tmp_path):
+    file = tmp_path / "weights.pth"
+    file.write_bytes(CONTENT)
+    told = {"id": NAME, "state": "installed", "sha256": sha256_of(file)}
+    for arguments in (("download", NAME, "--yes"), ("import", NAME, str(file))):
+        document = json.loads(run(*arguments, "--json").stdout)
+        assert document == told | {"path": str(store.path_of(NAME))}
+        removed = json.loads(run("remove", NAME, "--yes", "--json").stdout)
+        assert removed == {"id": NAME, "state": "missing", "removed": True}
+    assert json.loads(run("remove", NAME, "--yes", "--json").stdout)["removed"] is False

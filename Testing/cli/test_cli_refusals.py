@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from cli_builders import HANG, files_in, finish, run, start, wait_for_half
+from dicom_builders import series
 
 SIDE_FILES = {"measurements.csv", "measurements.json", "overview.png", "report.json"}
 AWKWARD = {
@@ -104,6 +105,44 @@ def test_a_file_that_is_no_image_is_refused(content, model, tmp_path):
     ended = run("segment", path, "--model", model, "-o", tmp_path / "out.nii.gz", "--json")
     assert ended.code == 3
     assert files_in(tmp_path) == {"ct.nii.gz"}
+
+
+@pytest.mark.parametrize("inputs", [("ct.nii.gz",), ("folder",), ("ct.nii.gz", "series"), ("--sample", "--offline")])
+def test_a_series_cannot_be_chosen_in_what_is_not_dicom(inputs, ct, model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    series(tmp_path / "series")
+    for path in (tmp_path / "ct.nii.gz", tmp_path / "folder" / "ct.nii.gz"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(ct.read_bytes())
+    before = files_in(tmp_path)
+    ended = run("segment", *inputs, "--model", model, "--series", "3", "--json")
+    assert ended.code == 2
+    assert "--series" in ended.document["error"]["what"]
+    assert ("ct.nii.gz" in ended.document["error"]["what"]) == ("--sample" not in inputs)
+    assert files_in(tmp_path) == before
+
+
+@pytest.mark.parametrize("inputs", [("ct.nii.gz",), ()])
+def test_offline_means_nothing_without_the_sample(inputs, model, tmp_path):
+    ended = run("segment", *inputs, "--offline", "--model", model, "--json")
+    assert ended.code == 2
+    assert "--offline" in ended.document["error"]["what"]
+
+
+def test_an_overlap_without_windows_is_told(ct, model, tmp_path):
+    ended = run("segment", ct, "--model", model, "--overlap", "0.9", "-o", tmp_path / "out.seg.nrrd")
+    assert ended.code == 0
+    assert "Note: --overlap changes nothing" in ended.err
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self").is_dir() or os.geteuid() != 0, reason="there is no folder that takes no files from anybody"
+)
+def test_a_folder_that_takes_no_files_is_named_as_such(ct, model):
+    ended = run("segment", ct, "--model", model, "-o", "/proc/x.seg.nrrd", "--json")
+    assert ended.code == 6
+    assert "takes no new files" in ended.document["error"]["what"]
+    assert "another folder" in ended.document["error"]["remedy"]
 
 
 def test_a_header_that_claims_125_thousand_million_voxels_is_refused(model, tmp_path):

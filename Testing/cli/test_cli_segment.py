@@ -75,7 +75,7 @@ def test_the_starter_leaves_complete_results_of_the_ct_s_geometry(starter_run, p
 def test_json_is_one_document_with_stated_keys(starter_run, phantom):
     ended, folder = starter_run
     document = ended.document
-    assert document.keys() == {"source", "status", "report", "measurements", "error"}
+    assert document.keys() == {"source", "series", "status", "report", "measurements", "error"}
     assert (document["source"], document["status"], document["error"]) == (str(phantom), "done", None)
     report = document["report"]
     assert report.keys() == REPORT_KEYS

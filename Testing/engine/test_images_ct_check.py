@@ -142,6 +142,33 @@ def test_padding_is_clipped_with_a_note_and_a_clean_ct_has_none() -> None:
     assert check_ct(volume_of(body())).source.notes == ()
 
 
+def half_of_all(voxels: np.ndarray) -> np.ndarray:
+    return np.rint(voxels / 2).astype(np.int16)
+
+
+@pytest.mark.parametrize("is_stated", [False, True])
+@pytest.mark.parametrize(
+    ("voxels", "air"),
+    [(half_of_all(body()), "-500"), (body() - 100, "-1100"), (body() + 60, "-940")],
+    ids=["half", "100 too low", "60 too high"],
+)
+def test_values_that_are_shifted_or_scaled_are_told(voxels: np.ndarray, air: str, is_stated: bool) -> None:
+    (note,) = [note for note in check_ct(volume_of(voxels), is_stated).source.notes if "Air" in note]
+    assert note.startswith(f"Air lies near {air} ")
+
+
+@pytest.mark.parametrize(
+    ("voxels", "is_stated"), [*((v, False) for v in ACCEPTED.values()), *((v, True) for v in STATED.values())]
+)
+def test_no_doubt_is_cast_on_good_values(voxels: np.ndarray, is_stated: bool) -> None:
+    assert not [note for note in check_ct(volume_of(voxels), is_stated).source.notes if "Air" in note]
+
+
+def test_lung_without_air_around_it_is_no_reason_for_doubt() -> None:
+    chest = np.where(body() < -500, -850 + RANDOM.normal(0, 40, SHAPE), body())
+    assert check_ct(volume_of(chest)).source.notes == ()
+
+
 def test_values_beyond_int16_are_clipped_with_a_note() -> None:
     voxels = body().astype(np.int32)
     voxels[0, 0, 0] = 70_000

@@ -21,24 +21,10 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from builders import a_ct_volume, write_dicom_series, write_enhanced_ct
+from builders import write_dicom_series, write_enhanced_ct
+from dicom_builders import COUNT, VOLUME, assert_same, series
 from GenesisSegmentLib.core.errors import InputError
-from GenesisSegmentLib.core.volume import Volume
 from GenesisSegmentLib.engine.images import read_volume
-
-VOLUME = a_ct_volume()
-COUNT = VOLUME.geometry.shape[2]
-
-
-def series(folder: Path, **options: object) -> Path:
-    write_dicom_series(folder, VOLUME.voxels, VOLUME.geometry, **options)  # type: ignore[arg-type]
-    return folder
-
-
-def assert_same(read: Volume, voxels: np.ndarray = VOLUME.voxels) -> None:
-    assert read.geometry.matches(VOLUME.geometry, tolerance_mm=1e-3)
-    np.testing.assert_array_equal(read.voxels, voxels)
-
 
 # --- values --------------------------------------------------------------------------------------------------------
 
@@ -65,15 +51,10 @@ def test_padding_outside_the_field_of_view_becomes_air_with_a_note(tmp_path: Pat
 def test_padding_above_air_is_recognised_by_its_tag_only_where_it_is_the_lowest_value(tmp_path: Path) -> None:
     voxels = np.maximum(VOLUME.voxels, -800)
     voxels[:3] = -900
-    read = read_volume(series_of(tmp_path / "a", voxels, PixelPaddingValue=124))
+    read = read_volume(series(tmp_path / "a", voxels, PixelPaddingValue=124))
     assert (read.voxels[:3] == -1024).all()
     np.testing.assert_array_equal(read.voxels[3:], voxels[3:])
     assert_same(read_volume(series(tmp_path / "b", PixelPaddingValue=1064)))
-
-
-def series_of(folder: Path, voxels: np.ndarray, **options: object) -> Path:
-    write_dicom_series(folder, voxels, VOLUME.geometry, **options)  # type: ignore[arg-type]
-    return folder
 
 
 def test_unsigned_twelve_bit_pixels_with_overlay_bits_read_the_same(tmp_path: Path) -> None:
@@ -88,9 +69,9 @@ def test_unsigned_twelve_bit_pixels_with_overlay_bits_read_the_same(tmp_path: Pa
 
 def test_an_organ_alone_is_a_ct_where_the_header_says_so(tmp_path: Path) -> None:
     voxels = np.random.default_rng(1).normal(60, 10, VOLUME.geometry.shape).astype(np.int16)
-    assert_same(read_volume(series_of(tmp_path / "hu", voxels)), voxels)
+    assert_same(read_volume(series(tmp_path / "hu", voxels)), voxels)
     with pytest.raises(InputError, match="not Hounsfield units"):
-        read_volume(series_of(tmp_path / "us", voxels, RescaleType="US"))
+        read_volume(series(tmp_path / "us", voxels, RescaleType="US"))
 
 
 def test_a_rescale_intercept_that_contradicts_the_pixels_is_refused(tmp_path: Path) -> None:

@@ -17,23 +17,10 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from builders import a_ct_volume, mark_position, write_dicom_series
+from builders import mark_position, write_dicom_series
+from dicom_builders import COUNT, VOLUME, assert_same, contours, localizer, mr, series
 from GenesisSegmentLib.core.errors import GeometryError, InputError
-from GenesisSegmentLib.core.volume import Volume
 from GenesisSegmentLib.engine.images import list_series, read_volume
-
-VOLUME = a_ct_volume()
-COUNT = VOLUME.geometry.shape[2]
-
-
-def series(folder: Path, **options: object) -> Path:
-    write_dicom_series(folder, VOLUME.voxels, VOLUME.geometry, **options)  # type: ignore[arg-type]
-    return folder
-
-
-def assert_same(read: Volume, voxels: np.ndarray = VOLUME.voxels) -> None:
-    assert read.geometry.matches(VOLUME.geometry, tolerance_mm=1e-3)
-    np.testing.assert_array_equal(read.voxels, voxels)
 
 
 def rewritten(path: Path, change: Callable[[Dataset], None]) -> None:
@@ -94,28 +81,24 @@ def test_an_ending_that_two_series_share_does_not_choose(tmp_path: Path) -> None
 
 def test_series_with_the_same_number_are_numbered_by_their_place(tmp_path: Path) -> None:
     for uid in ("1.2.3", "1.2.4"):
-        series(tmp_path / uid, SeriesInstanceUID=uid)
+        series(tmp_path / uid, SeriesInstanceUID=uid, StudyInstanceUID="1.2")
     assert [(s.number, s.uid) for s in list_series(tmp_path)] == [(1, "1.2.3"), (2, "1.2.4")]
+
+
+def test_a_number_is_that_of_a_series_in_its_own_study(tmp_path: Path) -> None:
+    for uid in ("1.2.3", "1.2.4"):
+        series(tmp_path / uid, SeriesInstanceUID=uid)
+    assert [s.number for s in list_series(tmp_path)] == [3, 3]
+    with pytest.raises(InputError, match='2 series match "3"'):
+        read_volume(tmp_path, series="3")
 
 
 def segmentation(folder: Path) -> None:
     series(folder, SOPClassUID=SegmentationStorage, Modality="SEG", SeriesNumber=9, SeriesDescription="Organs")
 
 
-def contours(folder: Path) -> None:
-    series(folder, Modality="RTSTRUCT", SeriesNumber=9, SeriesDescription="Contours", PixelData=None, Rows=None)
-
-
-def localizer(folder: Path) -> None:
-    series(folder, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"], SeriesNumber=9)
-
-
 def captures(folder: Path) -> None:
     series(folder, SOPClassUID=SecondaryCaptureImageStorage, SeriesNumber=9)
-
-
-def mr(folder: Path) -> None:
-    series(folder, Modality="MR", SeriesNumber=9)
 
 
 def pet(folder: Path) -> None:
@@ -281,14 +264,20 @@ def test_images_that_differ_are_refused(keyword: str, value: object, because: st
         read_volume(tmp_path)
 
 
-def test_a_localizer_among_the_slices_is_named(tmp_path: Path) -> None:
-    def scout(dataset: Dataset, k: int) -> None:
-        if k == 0:
-            dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
-            dataset.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+def test_a_localizer_among_the_slices_is_left_out_with_a_note(tmp_path: Path) -> None:
+    series(tmp_path)
+    scout = write_dicom_series(tmp_path / "scout", VOLUME.voxels[:, :, :1], VOLUME.geometry)[0]
+    uid = next(s.uid for s in list_series(tmp_path) if s.is_ct_volume)
 
-    with pytest.raises(InputError, match=r"differ in their orientations.*im00_0\.dcm"):
-        read_volume(series(tmp_path, edit=scout))
+    def among(dataset: Dataset) -> None:
+        dataset.SeriesInstanceUID, dataset.ImageType = uid, ["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        dataset.ImageOrientationPatient, dataset.InstanceNumber = [1, 0, 0, 0, 0, -1], 17
+
+    rewritten(scout, among)
+    for path in (tmp_path, next(p for p in tmp_path.iterdir() if p.is_file()), scout):
+        read = read_volume(path)
+        assert_same(read)
+        assert read.source.notes == ("Images of the series were left out: 1, a localizer, not a volume.",)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import struct
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import SimpleITK as sitk
 from builders import a_ct_volume, write_dicom_series
 from GenesisSegmentLib.core.errors import InputError
 from GenesisSegmentLib.engine.images import find_inputs, read_volume
+from GenesisSegmentLib.engine.images.reading import CtInput
 from GenesisSegmentLib.engine.images.sitk import to_sitk
 
 VOLUME = a_ct_volume()
@@ -129,6 +131,48 @@ def wrong_checksum(path: Path) -> Path:
     return path
 
 
+def longer(path: Path) -> Path:
+    path.write_bytes(gzip.compress(gzip.decompress(written(path).read_bytes()) + b"x"))
+    return path
+
+
+def split_nrrd(path: Path) -> tuple[bytes, bytes]:
+    """Header and packed data of a NRRD file."""
+    whole = written(path.with_name("whole.nrrd"))
+    header, _, data = whole.read_bytes().partition(b"\n\n")
+    whole.unlink()
+    return header + b"\n\n", data
+
+
+def longer_nrrd(path: Path) -> Path:
+    header, data = split_nrrd(path)
+    path.write_bytes(header + gzip.compress(gzip.decompress(data) + b"x"))
+    return path
+
+
+def of_unknown_numbers(path: Path) -> Path:
+    header, data = split_nrrd(path)
+    path.write_bytes(header.replace(b"type: short", b"type: block") + data)
+    return path
+
+
+def detached_nrrd(path: Path, pack: Callable[[bytes], bytes] = gzip.compress, encoding: str = "gzip") -> Path:
+    """A header with its packed data in four files, which begin with a line of text."""
+    header, data = split_nrrd(path)
+    content = gzip.decompress(data)
+    step = -(-len(content) // 4)
+    for n in range(4):
+        (path.parent / f"part{n}").write_bytes(b"a line\n" + pack(content[n * step : (n + 1) * step]))
+    changed = header.rstrip().replace(b"encoding: gzip", f"encoding: {encoding}\nline skip: 1".encode())
+    path.write_bytes(changed + b"\ndata file: part%d 0 3 1 3\n")
+    return path
+
+
+def cut_data(path: Path) -> Path:
+    cut(detached_nrrd(path).parent / "part2")
+    return path
+
+
 REFUSED: dict[str, tuple[str, Callable[[Path], Path], str]] = {
     "missing": ("absent.nii.gz", lambda p: p, "does not exist"),
     "empty folder": ("nothing", empty_folder, "no image in"),
@@ -150,13 +194,17 @@ REFUSED: dict[str, tuple[str, Callable[[Path], Path], str]] = {
     "cut last byte": ("ct.nii.gz", lambda p: cut(written(p), 0.9999), "truncated"),
     "corrupt nii.gz": ("ct.nii.gz", lambda p: flipped(written(p)), "damaged"),
     "wrong checksum": ("ct.nii.gz", wrong_checksum, "damaged"),
-    "cut nrrd": ("ct.nrrd", lambda p: cut(written(p)), "damaged"),
+    "cut nrrd": ("ct.nrrd", lambda p: cut(written(p)), "truncated"),
     "cut raw nrrd": ("ct.nrrd", lambda p: cut(written(p, False)), "damaged"),
     "corrupt nrrd": ("ct.nrrd", lambda p: flipped(written(p)), "damaged"),
     "cut mha": ("ct.mha", lambda p: cut(written(p)), "damaged"),
     "cut raw mha": ("ct.mha", lambda p: cut(written(p, False)), "damaged"),
+    "nrrd that goes on": ("ct.nrrd", lambda p: longer_nrrd(p), "more than its header states"),
+    "nii.gz that goes on": ("ct.nii.gz", lambda p: longer(p), "more than its header states"),
+    "nrrd of unknown numbers": ("ct.nrrd", lambda p: of_unknown_numbers(p), "damaged"),
+    "nhdr of a packed file that is cut": ("ct.nhdr", lambda p: cut_data(p), "truncated"),
     "corrupt mha": ("ct.mha", lambda p: flipped(written(p)), "damaged"),
-    "nhdr without data": ("ct.nhdr", lambda p: detached(p, "ct.raw"), "damaged"),
+    "nhdr without data": ("ct.nhdr", lambda p: detached(p, "ct.raw"), "data file that is missing"),
     "mhd without data": ("ct.mhd", lambda p: detached(p, "ct.raw"), "data file that is missing"),
     "pair": ("ct.nii", header_pair, "one half of an Analyze or NIfTI pair"),
     "2-D nifti": ("ct.nii.gz", two_dimensions, "2-D"),
@@ -188,6 +236,50 @@ def test_a_bad_input_is_refused_with_cause_and_remedy(
         read_volume(path)
     assert refusal.value.remedy
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", ["ct.nii.gz", "ct.nrrd", "ct.mha"])
+def test_one_flipped_bit_of_packed_voxels_never_changes_a_value(name: str, tmp_path: Path) -> None:
+    path = written(tmp_path / name)
+    content = path.read_bytes()
+    start = 0 if name.endswith(".gz") else content.index(b"\n\n") if name == "ct.nrrd" else content.index(b"LOCAL") + 6
+    places = range(start, len(content), (len(content) - start) // 60 | 1)
+    refused = 0
+    for number, place in enumerate(places):
+        broken = bytearray(content)
+        broken[place] ^= 1 << number % 8
+        path.write_bytes(broken)
+        try:
+            read = read_volume(path)
+        except InputError:
+            refused += 1
+        else:
+            np.testing.assert_array_equal(read.voxels, VOLUME.voxels)
+    assert len(places) - 2 <= refused <= len(places)  # a bit of the packer's own header may mean nothing
+
+
+@pytest.mark.parametrize(("pack", "encoding"), [(gzip.compress, "gzip"), (bz2.compress, "bzip2")])
+def test_packed_nrrd_in_several_files_is_read_and_checked(pack: Callable, encoding: str, tmp_path: Path) -> None:
+    path = detached_nrrd(tmp_path / "ct.nhdr", pack, encoding)
+    read = read_volume(path)
+    np.testing.assert_array_equal(read.voxels, VOLUME.voxels)
+    assert read.geometry.matches(VOLUME.geometry)
+    assert read.source.files == (path, *(tmp_path / f"part{n}" for n in range(4)))
+    for place in range(-6, -1):
+        data = tmp_path / "part3"
+        before = data.read_bytes()
+        bytes_changed(data, len(before) + place, bytes([before[place] ^ 8]))
+        with pytest.raises(InputError, match=r"part3 is (damaged|truncated)"):
+            read_volume(path)
+        data.write_bytes(before)
+
+
+def test_packed_nrrd_of_foreign_byte_order_reads_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "ct.nrrd"
+    header, data = split_nrrd(path)
+    swapped = np.frombuffer(gzip.decompress(data), "<i2").astype(">i2").tobytes()
+    path.write_bytes(header.replace(b"endian: little", b"endian: big") + gzip.compress(swapped))
+    np.testing.assert_array_equal(read_volume(path).voxels, VOLUME.voxels)
 
 
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float32, np.float64, np.int64])
@@ -243,9 +335,12 @@ def test_inputs_of_a_batch_are_volumes_beside_each_other_and_folders_with_dicom(
     for name in ("patient 1/series", "patient 2/deep/er"):
         write_dicom_series(tmp_path / name, VOLUME.voxels[:, :, :2], VOLUME.geometry)
     expected = (first, second, tmp_path / "patient 1/series", tmp_path / "patient 2/deep/er")
-    assert find_inputs(tmp_path) == expected
-    assert find_inputs(first) == (first,)
-    assert find_inputs(tmp_path / "patient 1/series") == (tmp_path / "patient 1/series",)
+    found = find_inputs(tmp_path)
+    assert tuple(each.path for each in found) == expected
+    assert all(each.is_found and each.refusal is None for each in found)
+    assert find_inputs(first) == (CtInput(first),)
+    (one,) = find_inputs(tmp_path / "patient 1/series")
+    assert (one.path, one.is_found) == (tmp_path / "patient 1/series", False)
 
 
 def test_a_batch_without_inputs_is_refused(tmp_path: Path) -> None:

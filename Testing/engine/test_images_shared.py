@@ -89,6 +89,7 @@ def test_every_ct_is_accepted_where_nibabel_places_it(shared_data: Path, case: s
     read = read_volume(path)
     assert read.geometry.matches(Geometry(image.shape, image.affine), tolerance_mm=1e-3)
     np.testing.assert_array_equal(read.voxels, np.maximum(np.asanyarray(image.dataobj), -1024))
+    assert not [note for note in read.source.notes if "Air" in note]
 
 
 def test_the_list_of_cts_is_complete(shared_data: Path) -> None:
@@ -186,7 +187,9 @@ def test_the_ct_is_picked_beside_its_contours_and_its_segmentation(shared_data: 
 
 
 def test_the_inputs_of_the_dicom_folder_are_its_series(shared_data: Path) -> None:
-    assert {path.name for path in find_inputs(shared_data / "dicom")} == set(SERIES)
+    found = find_inputs(shared_data / "dicom")
+    assert sorted(each.path.name for each in found if each.refusal is None) == sorted(SERIES)
+    assert sorted(each.series.modality for each in found if each.series and each.refusal) == ["RTSTRUCT", "SEG"]
 
 
 def assert_facts(read: Volume, shape: tuple, spacing: tuple, axis_codes: str) -> None:

@@ -96,6 +96,14 @@ def test_no_published_weights_are_said_to_be_free_for_commerce_or_clinic():
             assert entry.licence.redistribution is False
 
 
+def test_a_label_of_the_host_that_contradicts_the_licence_is_told():
+    """The pages that host these files label them Apache-2.0: who sees that must learn why it is not shown here."""
+    for entry in load_catalogue():
+        if entry.source.page and "/MrGiovanni/" in entry.source.page:
+            assert "Apache-2.0" in entry.licence.summary
+            assert "Apache" not in entry.licence.name
+
+
 def test_published_weights_come_from_their_own_host_under_their_own_name():
     for entry in load_catalogue():
         if not entry.is_bundled:

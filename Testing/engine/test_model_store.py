@@ -15,7 +15,7 @@ import pytest
 
 from GenesisSegmentLib.core.errors import Cancelled, ConsentError, ModelError, NetworkError, OutputError
 from GenesisSegmentLib.core.jobs import Job
-from GenesisSegmentLib.engine.models.cache import FileCache, sha256_of
+from GenesisSegmentLib.engine.models.cache import FileCache
 from GenesisSegmentLib.engine.models.catalogue import Catalogue, load_catalogue
 from GenesisSegmentLib.engine.models.offer import Offer
 from GenesisSegmentLib.engine.models.store import ModelStore
@@ -37,10 +37,10 @@ class StandInCheckpoint:
 
 
 def read_stand_in(path: Path) -> StandInCheckpoint:
-    words = path.read_bytes()[:64].split()
+    words = (content := path.read_bytes())[:64].split()
     if len(words) < 2 or not words[1].isdigit():
         raise ModelError(f"{path} is not a checkpoint.")
-    return StandInCheckpoint(words[0].decode(), sha256_of(path), {"classes": int(words[1])})
+    return StandInCheckpoint(words[0].decode(), hashlib.sha256(content).hexdigest(), {"classes": int(words[1])})
 
 
 class Person:
@@ -392,7 +392,7 @@ def test_weights_for_initialisation_are_not_offered_for_segmentation(store):
 def test_an_onnx_file_is_described_by_the_json_beside_it(store, tmp_path):
     path = tmp_path / "own.onnx"
     path.write_bytes(b"network")
-    with pytest.raises(ModelError, match=r"own\.json could not be read"):
+    with pytest.raises(ModelError, match=r"own\.json is missing beside it.* copy .*genesis_starter\.json there"):
         store.resolve(path)
     recipe = {"orientation": "RAS", "spacing_mm": [3, 3, 3], "intensity_hu": [-175, 250], "window": None}
     facts = {"architecture": "starter", "classes": [6], "offered": [6], "preprocessing": recipe | {"overlap": None}}

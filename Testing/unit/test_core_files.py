@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import signal
 import stat
@@ -161,6 +162,8 @@ def test_process_that_must_end_at_once_can_discard_what_it_had_begun(tmp_path):
         (errno.EDQUOT, "the disk quota is used up"),
         (errno.EROFS, "the target is read-only"),
         (errno.EACCES, "you have no permission to write there"),
+        (errno.ENOENT, "this folder takes no new files, or it is gone"),
+        (errno.ENAMETOOLONG, "the name is too long"),
     ],
 )
 @pytest.mark.parametrize("moment", ["while the content is written", "while it is flushed"])
@@ -213,3 +216,11 @@ def test_target_below_a_file_or_on_a_folder_is_refused(tmp_path):
         write(tmp_path / "folder")
     assert names(tmp_path) == ["file"]
     assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_the_checksum_of_a_file_is_that_of_all_its_bytes(tmp_path):
+    content = os.urandom(1000) * 3000  # more than is read at once
+    (tmp_path / "scan").write_bytes(content)
+    assert files.sha256_of(tmp_path / "scan") == hashlib.sha256(content).hexdigest()
+    with pytest.raises(OSError, match="No such file"):
+        files.sha256_of(tmp_path / "absent")

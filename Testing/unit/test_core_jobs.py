@@ -84,3 +84,12 @@ def test_stage_that_was_not_planned_is_an_error():
     with pytest.raises(ValueError, match="typo"):
         job.advance("typo", 0.5)
     assert seen == []
+
+
+def test_renewed_job_goes_on_after_a_cancel():
+    job, seen, _ = a_job()
+    job.cancel()
+    job.renew()
+    job.advance("work", 0.5)
+    assert not job.is_cancelled
+    assert seen[-1].fraction == 0.5

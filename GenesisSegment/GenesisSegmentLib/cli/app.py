@@ -65,8 +65,8 @@ def main() -> None:
     as_json = "--json" in sys.argv[1:]
     # Threads that wait without spinning: with other work on the machine a run takes half the processor time.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    _prepare_terminal()
     try:
+        _prepare_terminal()
         code = app(standalone_mode=False)
     except GenesisError as error:
         exit_with(error, as_json)

@@ -36,7 +36,7 @@ def evaluate(
 ) -> None:
     """Compare a segmentation with reference labels: Dice, normalised surface Dice, 95% Hausdorff distance.
 
-    A class that the reference did not annotate is skipped, not counted as zero.
+    A class that the reference did not annotate is skipped, not counted as zero. Organs include their lesions.
     """
     if plot and plot.suffix.lower() not in _PICTURES:
         raise UsageError(f"{plot} is not a picture that can be written.", f"Use one of {', '.join(_PICTURES)}.")
@@ -63,13 +63,15 @@ def _scores(
     prediction: Path, reference: Path, classes: str, tolerance: float
 ) -> tuple[tuple[ClassScore, ...], tuple[str, ...]]:
     from ..core.classes import find_classes
+    from ..engine.alignment import brought_together
     from ..engine.evaluate import evaluate as score
     from ..engine.labels import read_labels
 
     names = [name for name in classes.split(",") if name.strip()]
     wanted = find_classes(names) if names else None
     predicted, truth = read_labels(prediction), read_labels(reference)
-    return score(predicted.segmentation, truth.segmentation, wanted, tolerance), (*predicted.notes, *truth.notes)
+    notes = tuple(dict.fromkeys((*predicted.notes, *truth.notes)))
+    return score(*brought_together(predicted, truth), wanted, tolerance), notes
 
 
 def score_table(scores: Sequence[ClassScore], tolerance: float) -> None:

@@ -12,7 +12,7 @@ import typer
 from .. import __version__
 from ..core.jobs import Job
 from .consent import grid
-from .console import print_json, print_out, run_cancellable
+from .console import print_json, print_note, print_out, run_cancellable
 
 _PACKAGES = (
     "torch",
@@ -26,6 +26,8 @@ _PACKAGES = (
     "pydicom",
     "highdicom",
 )
+_SAME_FILES = ("onnxruntime", "onnxruntime-gpu")
+"""Two distributions of one package: whichever is installed last wins, file by file."""
 
 
 def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False) -> None:
@@ -55,6 +57,8 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for ma
             }
         )
     )
+    for note in facts["notes"]:
+        print_note(note)
 
 
 def _facts(job: Job) -> dict[str, Any]:
@@ -82,7 +86,18 @@ def _facts(job: Job) -> dict[str, Any]:
         ],
         "models": {entry.id: store.status(entry.id) for entry in store.catalogue},
         "data_folder": str(data_home()),
+        "notes": _notes(),
     }
+
+
+def _notes() -> list[str]:
+    """What is wrong with the installation, and what to do."""
+    if not all(_version(name) for name in _SAME_FILES):
+        return []
+    return [
+        f"{' and '.join(_SAME_FILES)} are both installed and overwrite each other's files, so that ONNX Runtime may "
+        f"not find the GPU. Run: pip uninstall {' '.join(_SAME_FILES)}; then: pip install {_SAME_FILES[1]}"
+    ]
 
 
 def _version(package: str) -> str | None:

@@ -88,23 +88,29 @@ def info(name: Name, as_json: AsJson = False) -> None:
 
 
 @models_app.command("download")
-def download(name: Name, yes: Yes = False) -> None:
+def download(name: Name, yes: Yes = False, as_json: AsJson = False) -> None:
     """Download a model after showing its size and licence; a broken download goes on where it stopped."""
     store = open_store()
     with job_with_bar(f"Downloading {name}") as job:
         path = store.download(name, consent_of_person(yes), job)
+    if as_json:
+        _print_json(_state(store, name, path))
     _say(f"{name} is installed: {path}")
 
 
 @models_app.command("import")
 def import_file(
-    name: Name, file: Annotated[Path, typer.Argument(help="The file, as downloaded from the page of the model.")]
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="The file, as downloaded from the page of the model.")],
+    as_json: AsJson = False,
 ) -> None:
     """Install a model from a file, for machines without a network."""
     store = open_store()
     with job_with_bar(f"Importing {name}") as job:
         path = store.import_file(name, file, job)
     licence = store.catalogue[name].licence
+    if as_json:
+        _print_json(_state(store, name, path))
     _say(f"{name} is installed: {path}\nIts licence is {licence.name}: {licence.summary}")
 
 
@@ -132,14 +138,22 @@ def verify(
 
 
 @models_app.command("remove")
-def remove(name: Name, yes: Yes = False) -> None:
+def remove(name: Name, yes: Yes = False, as_json: AsJson = False) -> None:
     """Delete a downloaded or imported model."""
     store = open_store()
-    store.offer(name)  # refuses what comes with GenesisSegment
+    store.check_removable(name)
     question = f"Delete the files of {name} from {store.folder}?"
     if not yes and not confirmed(question, f"Nobody is here to confirm that {name} shall be deleted.", "Add --yes."):
         raise ConsentError(f"You did not agree to delete {name}.", "Nothing was deleted.")
-    _say(f"{name} is removed." if store.remove(name) else f"{name} was not installed; there was nothing to remove.")
+    is_removed = store.remove(name)
+    if as_json:
+        _print_json({"id": name, "state": store.status(name), "removed": is_removed})
+    _say(f"{name} is removed." if is_removed else f"{name} was not installed; there was nothing to remove.")
+
+
+def _state(store: ModelStore, name: str, path: Path) -> dict[str, Any]:
+    """What is told of a model that was installed, or was already."""
+    return {"id": name, "state": store.status(name), "sha256": store.sha256(name), "path": str(path)}
 
 
 def _describe(store: ModelStore, entry: ModelEntry) -> dict[str, Any]:

@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Done:
-    """A case with results; ``measurements`` are empty where it was done before."""
+    """A case with results; ``measurements`` are empty where it was done before.
+
+    ``series`` is the UID of the DICOM series, or empty: several may lie in one ``source``.
+    """
 
     name: str
     source: str
     report: CaseReport
     measurements: tuple[Measurement, ...] = ()
     status: Literal["done", "done before"] = "done"
+    series: str = ""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class NotDone:
     source: str
     error: GenesisError
     status: Literal["failed", "skipped"] = "failed"
+    series: str = ""
 
 
 Outcome = Done | NotDone
@@ -50,11 +55,17 @@ def document(outcome: Outcome) -> dict[str, Any]:
         report, error, measurements = None, error_document(outcome.error), []
     return {
         "source": outcome.source,
+        "series": outcome.series or None,
         "status": outcome.status,
         "report": report,
         "measurements": measurements,
         "error": error,
     }
+
+
+def is_in_vain(outcomes: Sequence[Outcome]) -> bool:
+    """Whether nothing was done, and nothing failed: all that was found was passed over."""
+    return all(outcome.status == "skipped" for outcome in outcomes)
 
 
 def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
@@ -68,11 +79,12 @@ def write_summary(path: Path, outcomes: Sequence[Outcome]) -> None:
         temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
     ):
         writer = csv.writer(stream)
-        writer.writerow(["source", "status", "classes_found", "seconds", "segmentation", "error"])
+        writer.writerow(["source", "status", "classes_found", "seconds", "segmentation", "error", "notes", "series"])
         for outcome in outcomes:
             if isinstance(outcome, Done):
                 report = outcome.report
                 found, seconds = " ".join(report.classes_found), f"{sum(report.seconds.values()):.1f}"
-                writer.writerow([outcome.source, outcome.status, found, seconds, report.segmentation, ""])
+                results = (report.segmentation or "", "", " ".join(report.notes))
+                writer.writerow([outcome.source, outcome.status, found, seconds, *results, outcome.series])
             else:
-                writer.writerow([outcome.source, outcome.status, "", "", "", outcome.error])
+                writer.writerow([outcome.source, outcome.status, "", "", "", outcome.error, "", outcome.series])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..core.jobs import Job
 from .batch import Batch
+from .console import print_note
 from .progress import CaseBar
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ class Request:
         from ..core.classes import find_classes
         from ..engine.inference.spec import RunOptions
 
+        if self.overlap is not None and model.facts.preprocessing.window is None:
+            print_note(f"--overlap changes nothing: {model.name} sees a CT at once, unless it is very long.")
         names = [name for name in self.classes.split(",") if name.strip()]
         wanted = find_classes(names, model.facts.offered) if names else model.facts.offered
         return RunOptions(wanted, self.recipe.value, self.postprocess.value, self.overlap)

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..core.errors import Cancelled, ConsentError, NetworkError, OutputError
+from ..core.errors import Cancelled, ConsentError, InputError, NetworkError, OutputError
 from ..core.jobs import Job
 from .batch import name_of
 from .consent import consent_of_person, job_with_bar
 from .console import UsageError, print_error, print_json, print_note, run_cancellable, say, short
-from .inputs import Inputs, gather
-from .outcomes import Done, NotDone, Outcome, document
+from .inputs import Inputs, check_series, gather
+from .outcomes import Done, NotDone, Outcome, document, is_in_vain
 from .progress import CaseBar
 from .request import Cleaning, Recipe, Request, Runtime
 from .tables import measurement_table, summary_table
 
 if TYPE_CHECKING:
     from ..core.volume import Volume
+    from ..engine.images.reading import CtInput
 
 DEFAULT_FOLDER = Path("genesis-output")
 SAMPLE = "sample"
@@ -42,7 +43,7 @@ def segment(
         typer.Argument(
             metavar="INPUT",
             help="CT: .nii.gz, .nrrd, .mha, a DICOM folder or one of its files. Several inputs, or a folder of "
-            "volumes, run as a batch that can be resumed.",
+            "volumes or DICOM series, run as a batch that can be resumed.",
             show_default=False,
         ),
     ] = None,
@@ -78,9 +79,10 @@ def segment(
 
     Beside the segmentation: measurements as .csv and .json, an overview picture as .png, a report as .json.
     """
-    given = _named(inputs, sample)
+    given = _named(inputs, sample, offline)
     folder = DEFAULT_FOLDER if out is None else out
-    found = gather(given, folder)
+    found = gather(given, folder, series)
+    check_series(series, found, sample)
     if found.is_batch:
         _check_folder(folder, given, form)
     request = Request(model, classes, device, runtime, recipe, postprocess, overlap, series)
@@ -88,12 +90,17 @@ def segment(
     if found.is_batch:
         _run_batch(request, found, folder, form, as_json)
         return
-    path = Path(SAMPLE) if sample else found.paths[0]
-    target = out or DEFAULT_FOLDER / f"{name_of(path)}{_suffix(form)}"
-    _run_one(request, path, target, volume, as_json)
+    one = _sample_input() if sample else found.all[0]
+    target = out or DEFAULT_FOLDER / f"{name_of(one.path)}{_suffix(form)}"
+    _run_one(request, one, target, volume, as_json)
 
 
-def _named(inputs: list[Path] | None, sample: bool) -> Sequence[Path]:
+def _named(inputs: list[Path] | None, sample: bool, offline: bool) -> Sequence[Path]:
+    if offline and not sample:
+        raise UsageError(
+            "--offline was given without --sample: a CT of your own is segmented without any network.",
+            "Leave it out, or add --sample.",
+        )
     if sample and inputs:
         raise UsageError("Both INPUT and --sample were given.", "Give one of them.")
     if not sample and not inputs:
@@ -117,6 +124,12 @@ def _suffix(form: OutFormat) -> str:
     return "" if form is OutFormat.masks else f".{form.value}"
 
 
+def _sample_input() -> CtInput:
+    from ..engine.images.reading import CtInput
+
+    return CtInput(Path(SAMPLE))
+
+
 def _sample_volume(offline: bool, yes: bool) -> Volume:
     """The public sample CT where it can be had, else the phantom; says which."""
     from ..engine.images.reading import read_volume
@@ -138,10 +151,10 @@ def _sample_volume(offline: bool, yes: bool) -> Volume:
     return phantom_ct()
 
 
-def _run_one(request: Request, path: Path, target: Path, volume: Volume | None, as_json: bool) -> None:
+def _run_one(request: Request, given: CtInput, target: Path, volume: Volume | None, as_json: bool) -> None:
     job = Job()
     with CaseBar(job, 1) as bar:
-        done = run_cancellable(job, lambda: request.open(job, bar).run_one(path, target, volume))
+        done = run_cancellable(job, lambda: request.open(job, bar).run_one(given, target, volume))
     if as_json:
         print_json(document(done))
     else:
@@ -151,10 +164,8 @@ def _run_one(request: Request, path: Path, target: Path, volume: Volume | None, 
 def _run_batch(request: Request, inputs: Inputs, folder: Path, form: OutFormat, as_json: bool) -> None:
     job, suffix = Job(), _suffix(form)
     try:
-        with CaseBar(job, len(inputs.paths)) as bar:
-            outcomes = run_cancellable(
-                job, lambda: request.open(job, bar).run_all(inputs.paths, folder, suffix, inputs.found)
-            )
+        with CaseBar(job, len(inputs.all)) as bar:
+            outcomes = run_cancellable(job, lambda: request.open(job, bar).run_all(inputs.all, folder, suffix))
     except Cancelled:
         raise Cancelled("The cases that are finished stay; the same command goes on from there.") from None
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
@@ -165,6 +176,9 @@ def _run_batch(request: Request, inputs: Inputs, folder: Path, form: OutFormat, 
     _list_not_done(outcomes)
     if failed:
         raise typer.Exit(1)
+    if is_in_vain(outcomes):
+        say("Nothing was segmented: there is no CT among the inputs.")
+        raise typer.Exit(InputError.exit_code)
 
 
 def _list_not_done(outcomes: Sequence[Outcome]) -> None:

@@ -51,11 +51,13 @@ def summary_table(outcomes: Sequence[Outcome]) -> None:
     """One row per case of a batch; full paths are in the summary file."""
     table = plain_table("Case", "Classes found", "Seconds")
     table.add_column("Status", no_wrap=True)
+    table.add_column("")
     for outcome in outcomes:
-        found = seconds = ""
+        found = seconds = note = ""
         if isinstance(outcome, Done):
+            note = "" if outcome.report.segmentation else "no DICOM SEG, as it cannot hold zero segments"
             found = str(len(outcome.report.classes_found))
             seconds = f"{sum(outcome.report.seconds.values()):.1f}" if outcome.status == "done" else ""
         status = f"[{_COLOURS[outcome.status]}]{outcome.status}[/]"
-        table.add_row(escape(outcome.name), found, seconds, status)
+        table.add_row(escape(outcome.name), found, seconds, status, note)
     print_out(table)

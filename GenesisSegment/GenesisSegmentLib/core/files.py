@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import OutputError
+from .leftovers import new_folder, release, sweep
 
 _CAUSES = {
     errno.ENOSPC: ("the disk is full", "Free some space or choose another folder."),
@@ -19,10 +20,13 @@ _CAUSES = {
     errno.EROFS: ("the target is read-only", "Choose a folder that you may write to."),
     errno.EACCES: ("you have no permission to write there", "Choose a folder that you may write to."),
     errno.EPERM: ("you have no permission to write there", "Choose a folder that you may write to."),
+    errno.ENOENT: ("this folder takes no new files, or it is gone", "Choose another folder."),
+    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one."),
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "Choose another target."),
     errno.EEXIST: ("a part of the path is a file, not a folder", "Choose another target."),
     errno.EISDIR: ("the target is a folder", "Choose another target."),
 }
+_BLOCK_BYTES = 1024 * 1024
 _unfinished: set[Path] = set()
 
 
@@ -65,6 +69,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     """
     with output_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target.parent)  # where it would lie if its writer was killed while ``target`` did not exist yet
         with _temporary_folder(target if target.is_dir() else target.parent) as folder:
             yield folder
             files = sorted(p for p in folder.rglob("*") if p.is_file())
@@ -86,13 +91,28 @@ def discard_unfinished() -> None:
 
 @contextmanager
 def _temporary_folder(place: Path) -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=place))
+    sweep(place)
+    folder, lock = new_folder(place)
     _unfinished.add(folder)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         _unfinished.discard(folder)
+        release(lock)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, as hexadecimal digits.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def fsync(path: Path) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from .. import __version__
 from ..core.classes import class_table
+from ..core.files import sha256_of
 from ..core.jobs import Job
 from ..core.volume import Volume
 from .case_files import CasePaths, CaseReport, make_way, staged, write_report
-from .export import check_target, write_segmentation
+from .export import check_target, why_unwritten, write_segmentation
 from .inference.segmenter import Segmenter
 from .inference.spec import RunOptions
 from .measure import Measurement, measure, write_csv, write_json
-from .models.cache import sha256_of
 from .overview import write_overview
 
 NOT_FOR_CLINICAL_USE = "not for clinical use"
@@ -36,7 +36,8 @@ def segment_case(
     """Segments ``volume`` and writes everything, or nothing.
 
     A segmentation that lies at the target already is replaced, unless it is not as an earlier run left it: then it may
-    be somebody's work and is kept under another name.
+    be somebody's work and is kept under another name. Where nothing was found and the format cannot say so, there is
+    everything but the segmentation, and a note.
 
     Raises:
         GenesisError: see :meth:`.Segmenter.segment` and :func:`.export.write_segmentation`.
@@ -47,7 +48,8 @@ def segment_case(
     segmentation = result.segmentation
     paths = CasePaths.beside(target)
     with staged(paths) as temporary:
-        files = write_segmentation(segmentation, volume, temporary.segmentation)
+        unwritten = why_unwritten(segmentation, target)
+        files = () if unwritten else write_segmentation(segmentation, volume, temporary.segmentation)
         measurements = measure(segmentation, volume)
         write_csv(temporary.measurements_csv, measurements)
         write_json(temporary.measurements_json, measurements)
@@ -70,10 +72,10 @@ def segment_case(
             seconds=result.seconds,
             classes_computed=_slugs(segmentation.classes),
             classes_found=_slugs(segmentation.present()),
-            segmentation=str(target.absolute()),
+            segmentation=None if unwritten else str(target.absolute()),
             files=tuple(str(paths.folder.absolute() / name) for name in checksums),
             sha256=checksums,
-            notes=(*model.notes, *volume.source.notes, *result.notes, *kept),
+            notes=(*model.notes, *volume.source.notes, *result.notes, *([unwritten] if unwritten else []), *kept),
             settings=settings,
         )
         write_report(temporary.report, report)

@@ -12,8 +12,8 @@ from typing import Any
 from ..core.errors import OutputError
 from ..core.files import atomic_file, atomic_folder
 from .export import Format, format_of
-from .export.targets import suffix_of
-from .models.cache import sha256_of
+from .export.former import is_as_left, make_room
+from .export.targets import SUFFIXES, suffix_of
 
 _SIDE_FILES = ("measurements.csv", "measurements.json", "overview.png", "report.json")
 
@@ -52,6 +52,7 @@ class CaseReport:
     """What was done to a CT, in numbers and names.
 
     ``segmentation`` (a file, or a folder of masks) and ``files`` are absolute paths, ``sha256`` checksums by file name.
+    ``segmentation`` is None where the format cannot hold that nothing was found (DICOM SEG); ``notes`` say so.
     ``settings`` is a fingerprint of input, model and options: a batch skips a case that was done with the same.
     """
 
@@ -66,7 +67,7 @@ class CaseReport:
     seconds: dict[str, float]
     classes_computed: tuple[str, ...]
     classes_found: tuple[str, ...]
-    segmentation: str
+    segmentation: str | None
     files: tuple[str, ...]
     sha256: dict[str, str]
     notes: tuple[str, ...]
@@ -101,10 +102,13 @@ def done_before(target: Path, settings: str) -> CaseReport | None:
     report = read_report(paths.report)
     if report is None or report.settings != settings:
         return None
-    wanted = paths.segmentation.name
-    if not paths.is_folder_of_masks and wanted not in report.sha256:  # done in another format
+    if report.segmentation is None:
+        done = format_of(target) is Format.DICOM_SEG
+    else:
+        done = paths.is_folder_of_masks or paths.segmentation.name in report.sha256
+    if not done:  # in this format
         return None
-    return report if all(_is(paths.folder / name, digest) for name, digest in report.sha256.items()) else None
+    return report if all(is_as_left(paths.folder / name, digest) for name, digest in report.sha256.items()) else None
 
 
 @contextmanager
@@ -124,34 +128,12 @@ def staged(paths: CasePaths) -> Iterator[CasePaths]:
 def make_way(paths: CasePaths, names: Sequence[str]) -> tuple[str, ...]:
     """Clears the place for the segmentation files ``names`` and says in sentences what was kept.
 
-    A file that an earlier run wrote and nobody changed may be replaced, and a mask of a class that is found no longer
-    goes, as it would pass for a result. Any other file may be somebody's work: it gets another name.
+    A file that an earlier run wrote and nobody changed may be replaced, and what is found no longer (a mask of a class,
+    or everything in a DICOM SEG) goes, as it would pass for a result. Any other file may be somebody's work: it gets
+    another name.
     """
     report = read_report(paths.report)
     earlier = report.sha256 if report else {}
     side = {path.name for path in (paths.measurements_csv, paths.measurements_json, paths.overview)}
-    stale = set(earlier) - side - set(names) if paths.is_folder_of_masks else set()
-    notes = []
-    for path in (paths.folder / name for name in (*names, *sorted(stale))):
-        if not path.is_file():
-            continue
-        if not _is(path, earlier.get(path.name)):
-            other = _free_name(path)
-            path.rename(other)
-            notes.append(f"{path.name} was not as an earlier run had left it; it was kept as {other.name}.")
-        elif path.name in stale:
-            path.unlink()
-    return tuple(notes)
-
-
-def _is(path: Path, digest: str | None) -> bool:
-    return digest is not None and path.is_file() and sha256_of(path) == digest
-
-
-def _free_name(path: Path) -> Path:
-    suffix = suffix_of(path) or path.suffix
-    stem = path.name[: len(path.name) - len(suffix)]
-    number = 1
-    while (other := path.with_name(f"{stem}.kept-{number}{suffix}")).exists():
-        number += 1
-    return other
+    stale = (set(earlier) - side if paths.is_folder_of_masks else {paths.segmentation.name}) - set(names)
+    return make_room(paths.folder, names, stale, earlier, SUFFIXES)

@@ -246,6 +246,25 @@ def test_series_that_lacks_patient_attributes_is_refused_with_the_reason(grid, a
         write_segmentation(blobs(grid), volume, tmp_path / "out.dcm")
 
 
+def test_a_missing_slice_thickness_is_said_before_the_work(grid, as_series, tmp_path):
+    volume = as_series(grid)
+    for file in volume.source.files:
+        header = pydicom.dcmread(file)
+        del header.SliceThickness
+        header.save_as(file)
+    with pytest.raises(OutputError, match=r"cannot carry a DICOM SEG: .*SliceThickness"):
+        check_target(tmp_path / "out.dcm", volume)
+    assert not list(tmp_path.glob("*.dcm"))
+
+
+def test_series_without_preamble_gets_its_seg(grid, as_series, blobs, tmp_path):
+    volume = as_series(grid)
+    for file in volume.source.files:
+        file.write_bytes(file.read_bytes()[132:])
+    check_target(tmp_path / "out.dcm", volume)
+    assert write_segmentation(blobs(grid), volume, tmp_path / "out.dcm") == (tmp_path / "out.dcm",)
+
+
 def test_nothing_found_cannot_be_a_dicom_seg(grid, as_series, tmp_path):
     empty = Segmentation(np.zeros(grid.shape, np.uint32), grid, (6,))
     with pytest.raises(OutputError, match="Nothing was found"):

@@ -94,14 +94,38 @@ def test_folder_lists_what_was_looked_for_and_where_it_is(lesion_in_liver, as_vo
     assert table["files"] == {"6": "liver.nii.gz", "27": "liver_tumor.nii.gz"}
 
 
+def test_table_of_a_folder_says_the_grid_even_where_nothing_was_found(grid, as_volume, tmp_path):
+    nothing = Segmentation(np.zeros(grid.shape, np.uint32), grid, (6, 27))
+    (table_file,) = write_segmentation(nothing, as_volume(grid), tmp_path / "masks")
+    table = json.loads(table_file.read_text())
+    assert (table["classes_computed"], table["files"]) == ([6, 27], {})
+    assert Geometry(tuple(table["shape"]), np.array(table["ijk_to_ras"])).matches(grid, tolerance_mm=1e-9)
+
+
 def test_mask_of_an_earlier_run_does_not_pass_for_a_new_one(lesion_in_liver, as_volume, tmp_path):
-    for name in ("kidney_cyst.nii.gz", "liver.nii.gz", "spleen.nii.gz", "notes.txt"):
-        (tmp_path / name).write_text("old")
     write_segmentation(lesion_in_liver, as_volume(CUBE), tmp_path)
-    assert not (tmp_path / "kidney_cyst.nii.gz").exists()
-    assert values(tmp_path / "liver.nii.gz").any()
-    assert (tmp_path / "spleen.nii.gz").read_text() == "old"
-    assert (tmp_path / "notes.txt").read_text() == "old"
+    tumor = tmp_path / "liver_tumor.nii.gz"
+    before = tumor.read_bytes()
+    without = Segmentation(lesion_in_liver.bits & np.uint32(1 << 5), CUBE, lesion_in_liver.classes)
+    write_segmentation(without, as_volume(CUBE), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["liver.nii.gz", "segmentation.json"]
+    write_segmentation(lesion_in_liver, as_volume(CUBE), tmp_path)
+    tumor.write_bytes(before + b"mine")
+    write_segmentation(without, as_volume(CUBE), tmp_path)
+    assert (tmp_path / "liver_tumor.kept-1.nii.gz").read_bytes() == before + b"mine"
+    assert not tumor.exists()
+
+
+def test_files_of_a_person_in_the_folder_are_never_lost(lesion_in_liver, as_volume, tmp_path):
+    names = ("kidney_cyst.nii.gz", "liver.nii.gz", "spleen.nii.gz", "segmentation.json", "notes.txt")
+    for name in names:
+        (tmp_path / name).write_text("mine")
+    for _ in range(2):
+        write_segmentation(lesion_in_liver, as_volume(CUBE), tmp_path)
+        assert values(tmp_path / "liver.nii.gz").any()
+        for name in ("kidney_cyst.nii.gz", "liver.kept-1.nii.gz", "spleen.nii.gz", "segmentation.kept-1.json"):
+            assert (tmp_path / name).read_text() == "mine"
+        assert len(list(tmp_path.iterdir())) == len(names) + 3
 
 
 def test_suffix_in_capitals_is_understood(lesion_in_liver, as_volume, tmp_path):

@@ -81,17 +81,17 @@ def test_file_names_its_representation_as_slicer_does(written):
 def test_segment_is_tagged_with_its_terminology_entry(written):
     _, header = written
     assert segments(header)["kidney_right"]["Tags"] == (
-        "TerminologyEntry:Segmentation category and type - DICOM master list"
+        "TerminologyEntry:Segmentation category and type - GenesisSegment"
         "~SCT^123037004^Anatomical Structure~SCT^64033007^Kidney~SCT^24028007^Right"
-        "~Anatomic codes - DICOM master list~^^~^^|"
+        "~Anatomic codes - GenesisSegment~^^~^^|"
     )
 
 
 def test_entry_of_a_lesion_names_the_organ_as_region():
     assert terminology_entry(class_table()[27]) == (
-        "Segmentation category and type - DICOM master list"
+        "Segmentation category and type - GenesisSegment"
         "~SCT^49755003^Morphologically Altered Structure~SCT^108369006^Neoplasm~^^"
-        "~Anatomic codes - DICOM master list~SCT^10200004^Liver~^^"
+        "~Anatomic codes - GenesisSegment~SCT^10200004^Liver~^^"
     )
 
 

@@ -8,13 +8,18 @@ from pathlib import Path
 from ...core.errors import GeometryError
 from ...core.segmentation import Segmentation
 from ...core.volume import Volume
-from .dicomseg import write_dicom_seg
+from .dicomseg import NO_SEGMENTS, write_dicom_seg
 from .labelmap import write_label_map
 from .masks import write_masks
 from .segnrrd import write_seg_nrrd
 from .targets import Format, check_target, format_of
 
-__all__ = ["Format", "check_target", "format_of", "write_segmentation"]
+__all__ = ["Format", "check_target", "format_of", "why_unwritten", "write_segmentation"]
+
+
+def why_unwritten(segmentation: Segmentation, target: Path) -> str:
+    """Why the format that ``target`` asks for has no file for this segmentation, as a sentence; empty where it has."""
+    return NO_SEGMENTS if format_of(target) is Format.DICOM_SEG and not segmentation.present() else ""
 
 
 def write_segmentation(
@@ -28,7 +33,8 @@ def write_segmentation(
     the volume's grid; they appear whole or not at all.
 
     Raises:
-        OutputError: the format is not known or cannot hold this, disk full, read-only or no permission.
+        OutputError: the format is not known or cannot hold this (see :func:`why_unwritten`), disk full, read-only or
+            no permission.
         GeometryError: the segmentation does not lie on the volume's grid.
         InputError: the paint order leaves out a computed class.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,6 +31,7 @@ PRODUCT = "GenesisSegment"
 _SERIES_OFFSET = 1000
 """Added to the number of the source series, so that the result is listed after it and not among the originals."""
 _REMEDY = "Choose another format, for example .seg.nrrd."
+NO_SEGMENTS = "Nothing was found, so there is no DICOM SEG: it cannot hold zero segments."
 
 
 def write_dicom_seg(segmentation: Segmentation, volume: Volume, target: Path) -> tuple[Path, ...]:
@@ -42,23 +43,32 @@ def write_dicom_seg(segmentation: Segmentation, volume: Volume, target: Path) ->
     Raises:
         OutputError: nothing was found, the files of the series have changed or lack what the standard asks for.
     """
-    import highdicom as hd
-
     present = segmentation.present()
     if not present:
-        raise OutputError("Nothing was found, and a DICOM SEG without a segment is not allowed.", _REMEDY)
+        raise OutputError(NO_SEGMENTS, _REMEDY)
     slices = np.flatnonzero(segmentation.bits.any(axis=(0, 1)))
     frames = _frames(segmentation, present, slices)
-    with _series_errors(), warnings.catch_warnings():
-        # The warning would put the patient's name into logs.
-        warnings.filterwarnings("ignore", message="The string .* is unlikely to represent the intended person name")
+    with _series_errors():
         headers = _read_headers(volume, slices)
         _check_frames(headers, slices, volume.geometry)
-        instance = hd.seg.Segmentation(
+        instance = _instance(headers, frames, present)
+    with atomic_file(target) as temporary:
+        instance.save_as(temporary)
+    return (target,)
+
+
+def _instance(headers: list[Dataset], frames: np.ndarray, classes: Sequence[int]) -> Dataset:
+    """A DICOM SEG of ``frames`` (see :func:`_frames`) on the slices with these headers."""
+    import highdicom as hd
+
+    with warnings.catch_warnings():
+        # The warning would put the patient's name into logs.
+        warnings.filterwarnings("ignore", message="The string .* is unlikely to represent the intended person name")
+        return hd.seg.Segmentation(
             source_images=headers,
             pixel_array=frames,
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=[_describe(number, class_table()[c]) for number, c in enumerate(present, start=1)],
+            segment_descriptions=[_describe(number, class_table()[c]) for number, c in enumerate(classes, start=1)],
             series_instance_uid=hd.UID(),
             series_number=int(headers[0].get("SeriesNumber") or 0) + _SERIES_OFFSET,
             sop_instance_uid=hd.UID(),
@@ -72,16 +82,14 @@ def write_dicom_seg(segmentation: Segmentation, volume: Volume, target: Path) ->
             content_description="Automatic segmentation, not for clinical use",
             omit_empty_frames=True,
         )
-    with atomic_file(target) as temporary:
-        instance.save_as(temporary)
-    return (target,)
 
 
 def check_source(volume: Volume) -> None:
-    """Finds out whether ``volume`` can carry a DICOM SEG, from its first and last slice.
+    """Finds out whether ``volume`` can carry a DICOM SEG: a SEG of one voxel in its first and last slice is made.
 
     Raises:
-        OutputError: not a DICOM series of one file per slice, its files have changed, or highdicom is not installed.
+        OutputError: not a DICOM series of one file per slice, its files have changed or lack what the standard asks
+            for, or highdicom is not installed.
     """
     if not volume.source.is_dicom:
         raise OutputError(
@@ -100,7 +108,12 @@ def check_source(volume: Volume) -> None:
         )
     ends = np.unique([0, slices - 1])
     with _series_errors():
-        _check_frames(_read_headers(volume, ends), ends, volume.geometry)
+        headers = _read_headers(volume, ends)
+        _check_frames(headers, ends, volume.geometry)
+        columns, rows, _ = volume.geometry.shape
+        frames = np.zeros((len(ends), rows, columns), np.uint8)
+        frames[:, 0, 0] = 1
+        _instance(headers, frames, [1])
 
 
 def _check_frames(headers: list[Dataset], slices: np.ndarray, geometry: Geometry) -> None:
@@ -140,7 +153,7 @@ def _read_headers(volume: Volume, slices: np.ndarray) -> list[Dataset]:
     from pydicom.errors import InvalidDicomError
 
     try:
-        headers: list[Dataset] = [dcmread(volume.source.files[k], stop_before_pixels=True) for k in slices]
+        headers: list[Dataset] = [dcmread(volume.source.files[k], stop_before_pixels=True, force=True) for k in slices]
     except (OSError, InvalidDicomError) as error:
         raise OutputError(
             f"The DICOM series can no longer be read: {error}.", "Put the files back, or choose .seg.nrrd."

@@ -14,6 +14,8 @@ from ...core.classes import class_table
 from ...core.errors import InputError
 from ...core.segmentation import BITS, Segmentation
 
+PROGRAM = "GenesisSegment"
+
 
 def paint_order(segmentation: Segmentation, wanted: Sequence[int] | None) -> tuple[int, ...]:
     """The order in which the computed classes are painted into a label map; later ones hide earlier ones.
@@ -48,7 +50,7 @@ def value_table(segmentation: Segmentation) -> dict[str, Any]:
     """What readers need to know about every computed class, found or not, keyed by class number as text."""
     structures = [class_table()[c] for c in sorted(segmentation.classes)]
     return {
-        "program": f"GenesisSegment {__version__}",
+        "program": f"{PROGRAM} {__version__}",
         "labels": {str(s.index): s.slug for s in structures},
         "names": {str(s.index): s.name for s in structures},
         "colors": {str(s.index): "#{:02x}{:02x}{:02x}".format(*s.color) for s in structures},

@@ -9,6 +9,7 @@ from pathlib import Path
 from ...core.classes import class_table
 from ...core.errors import OutputError
 from ...core.files import output_errors
+from ...core.leftovers import TEMPORARY_PREFIX
 from ...core.volume import Volume
 from .dicomseg import check_source
 
@@ -103,6 +104,6 @@ def _check_writable(target: Path, kind: Format) -> None:
     with output_errors(target):
         while not folder.exists():
             folder = folder.parent
-        with tempfile.TemporaryFile(prefix=".writing-", dir=folder) as probe:
+        with tempfile.TemporaryFile(prefix=TEMPORARY_PREFIX, dir=folder) as probe:
             probe.write(b"\0")
             probe.flush()

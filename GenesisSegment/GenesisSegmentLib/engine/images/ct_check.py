@@ -52,6 +52,7 @@ def check_ct(volume: Volume, units_stated: bool = False) -> Volume:
     notes = []
     if np.count_nonzero(values < 1.1 * LOWEST_HU) > values.size // 1000:
         notes.append(f"Values below {LOWEST_HU} HU (padding outside the scanner's field of view) became {LOWEST_HU}.")
+    notes += _doubts(values)
     if highest > HIGHEST_HU:
         notes.append(f"Values above {HIGHEST_HU} HU became {HIGHEST_HU}.")
     if voxels.dtype != np.int16:
@@ -59,6 +60,31 @@ def check_ct(volume: Volume, units_stated: bool = False) -> Volume:
     elif lowest < LOWEST_HU:
         voxels = np.maximum(voxels, np.int16(LOWEST_HU))
     return replace(volume, voxels=voxels, source=replace(volume.source, notes=(*volume.source.notes, *notes)))
+
+
+def _doubts(values: np.ndarray) -> list[str]:
+    """A note where air does not lie near -1000: the values may be shifted, or have another scale.
+
+    Air outside the body lies between -1030 and -960, lung between -950 and -750, so that a value in between counts
+    only where soft tissue, else at -10..90, is off as well.
+    """
+    low = values[(values >= -1210) & (values < -210)]
+    if low.size < 0.01 * values.size:
+        return []
+    air = _fullest(low, np.arange(-1210, -209, 20))
+    tissue = _fullest(values, np.arange(-65, 256, 10))
+    if -1045 <= air <= -750 and (not -965 <= air <= -900 or -10 <= tissue <= 90):
+        return []
+    return [
+        f"Air lies near {air:g} and soft tissue near {tissue:g} in this image, not near -1000 and 40 HU: it may have "
+        "been shifted or scaled, and then the segmentation is not to be trusted."
+    ]
+
+
+def _fullest(values: np.ndarray, edges: np.ndarray) -> float:
+    """Centre of the bin that holds most values."""
+    counts, _ = np.histogram(values, bins=edges)
+    return float(edges[counts.argmax()] + edges[counts.argmax() + 1]) / 2
 
 
 def _proves_hu(values: np.ndarray) -> bool:

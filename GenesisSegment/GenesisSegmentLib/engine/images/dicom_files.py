@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,9 +16,13 @@ from pydicom.uid import MediaStorageDirectoryStorage
 from ...core.errors import InputError
 from .refusals import damaged
 
+IDENTITY_TAGS = (
+    *("SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality"),
+    *("ImageType", "NumberOfFrames", "SamplesPerPixel"),
+)
 HEADER_TAGS = (
-    *("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SeriesNumber", "SeriesDescription", "Modality"),
-    *("ImageType", "PatientName", "PatientID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
+    *IDENTITY_TAGS,
+    *("SOPInstanceUID", "InstanceNumber", "PatientName", "PatientID", "Rows", "Columns"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType", "ModalityLUTSequence"),
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
@@ -27,6 +31,10 @@ UNREADABLE = (InvalidDicomError, EOFError, ValueError, TypeError, KeyError, Attr
 """What pydicom raises for content that it cannot make sense of."""
 _SUFFIXES = (".dcm", ".dicom", ".ima")
 _MAGIC_AT, _MAGIC = 128, b"DICM"
+
+
+class DicomDirectoryError(InputError):
+    """A DICOM directory: it lists images and holds none."""
 
 
 @contextmanager
@@ -38,45 +46,49 @@ def quiet() -> Iterator[None]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is DICOM: by its magic word, or where that is missing, by name and content."""
+    """Whether a file is DICOM: by its magic word, or where that is missing, by its beginning or name and its content.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     with path.open("rb") as stream:
-        stream.seek(_MAGIC_AT)
-        if stream.read(len(_MAGIC)) == _MAGIC:
-            return True
-    return path.suffix.lower() in _SUFFIXES and _has_identity(path)
+        start = stream.read(_MAGIC_AT + len(_MAGIC))
+    if start[_MAGIC_AT:] == _MAGIC:
+        return True
+    return (_begins_as_data_set(start) or path.suffix.lower() in _SUFFIXES) and _has_identity(path)
+
+
+def _begins_as_data_set(start: bytes) -> bool:
+    """Whether a file without preamble begins with a tag of group 0002 or 0008, as every DICOM image does."""
+    little, big = start[:2] in (b"\x02\0", b"\x08\0"), start[:2] == b"\0\x08"
+    return (little and start[3:4] == b"\0") or (big and start[2:3] == b"\0")
 
 
 def _has_identity(path: Path) -> bool:
     try:
         with quiet():
-            header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(HEADER_TAGS))
+            header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(IDENTITY_TAGS))
             return "SOPClassUID" in header and "SeriesInstanceUID" in header
     except (*UNREADABLE, OSError, struct.error):
         return False
 
 
-def read_header(path: Path) -> FileDataset:
-    """The tags of a DICOM file that tell series, position and scale.
+def read_header(path: Path, tags: Sequence[str] = HEADER_TAGS) -> FileDataset:
+    """The tags of a DICOM file that tell series, position and scale, or those of ``tags``.
 
     Raises:
         InputError: the file is truncated or damaged, or belongs to no series.
     """
     try:
         with quiet():
-            header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(HEADER_TAGS))
+            header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(tags))
             header.decode()
     except (*UNREADABLE, struct.error) as error:
         raise damaged(path, "its DICOM header cannot be read") from error
     if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
-        raise InputError(f"{path.name} is a DICOM directory, not an image.", "Give the folder that holds the series.")
+        raise DicomDirectoryError(
+            f"{path.name} is a DICOM directory, not an image.", "Give the folder that holds the series."
+        )
     if not header.get("SeriesInstanceUID"):
         raise damaged(path, "its DICOM header ends too early")
     return header
-
-
-def dicom_files(folder: Path, deep: bool = True) -> Iterator[Path]:
-    """Every DICOM file in a folder, and below it if ``deep``, by name; hidden files and DICOMDIR are left out."""
-    for path in sorted(folder.rglob("*") if deep else folder.iterdir()):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if not hidden and path.is_file() and path.name.upper() != "DICOMDIR" and is_dicom(path):
-            yield path

@@ -1,9 +1,14 @@
-"""The series in a folder of DICOM files, and the choice of the one to read."""
+"""The DICOM series among files, and the choice of the one to read.
+
+Files belong together by their SeriesInstanceUID and by nothing else: exports spread a series over folders, and put
+several into one.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,8 +20,9 @@ from pydicom.uid import (
 )
 
 from ...core.errors import InputError
-from .dicom_files import dicom_files, quiet, read_header
-from .refusals import system_errors
+from .dicom_files import IDENTITY_TAGS, DicomDirectoryError, is_dicom, quiet, read_header
+from .dicom_places import files_below
+from .refusals import damaged, system_errors, unreadable
 
 _CT_CLASSES = {CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage}
 _PERFUSION_MAPS = {"PERFUSION", "CBF", "CBV", "RCBF", "RCBV", "MTT", "TTP", "TMAX"}
@@ -28,10 +34,12 @@ _OBJECTS = {
 
 @dataclass(frozen=True)
 class SeriesInfo:
-    """One DICOM series in a folder.
+    """One DICOM series, wherever its files lie.
 
-    ``number`` is what the person chooses it by: its SeriesNumber, or its place in the list where those are missing or
-    not unique. ``images`` counts slices or frames. ``why_not`` says why it is no CT volume; empty where it is one.
+    ``number`` is what the person chooses it by: its SeriesNumber, or its place in the list of its study where those
+    are missing or not unique. ``images`` counts slices or frames. ``why_not`` says why it is no CT volume; empty where
+    it is one. ``files`` are the CT images, or all where there are none; ``left_out`` counts the others. ``notes`` are
+    sentences for the person, and ``obstacle`` is a damaged file beside the others, which may be one of theirs.
     """
 
     number: int
@@ -40,7 +48,10 @@ class SeriesInfo:
     modality: str
     images: int
     why_not: str
-    headers: tuple[tuple[Path, FileDataset], ...] = field(repr=False, compare=False)
+    files: tuple[Path, ...] = field(repr=False)
+    left_out: int = 0
+    notes: tuple[str, ...] = ()
+    obstacle: InputError | None = field(default=None, compare=False)
 
     @property
     def is_ct_volume(self) -> bool:
@@ -48,9 +59,10 @@ class SeriesInfo:
         return not self.why_not
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """The files of the series, by name."""
-        return tuple(path for path, _ in self.headers)
+    def folder(self) -> Path:
+        """The deepest folder that holds all files."""
+        folders = {path.parent for path in self.files}
+        return folders.pop() if len(folders) == 1 else Path(os.path.commonpath(folders))
 
     def __str__(self) -> str:
         """One line for lists: number, description, slices, UID and what keeps it from being a CT volume."""
@@ -59,33 +71,77 @@ class SeriesInfo:
         return f"{self.number}: {self.description or 'no description'}, {slices}{not_ct}, UID {self.uid}"
 
 
+@dataclass(frozen=True)
+class Survey:
+    """What a set of files holds: DICOM series in the order of their numbers, and the errors of damaged files."""
+
+    series: tuple[SeriesInfo, ...]
+    damaged: tuple[tuple[Path, InputError], ...]
+
+
+@dataclass(frozen=True)
+class _Image:
+    """What is kept of one file: a tree may hold very many."""
+
+    path: Path
+    study: str
+    uid: str
+    number: int | None
+    description: str
+    modality: str
+    frames: int
+    why_not: str
+
+
 def list_series(folder: Path) -> tuple[SeriesInfo, ...]:
-    """The DICOM series in a folder and below it, by number.
+    """The DICOM series in a folder and below it, by number; a series may be spread over several folders.
 
     Raises:
         InputError: a DICOM file is damaged, or the folder cannot be read.
     """
-    with system_errors(folder):
-        return series_of(dicom_files(folder))
+    found = survey_of(folder)
+    for _, error in found.damaged:
+        raise error
+    return found.series
 
 
-def series_of(files: Iterable[Path]) -> tuple[SeriesInfo, ...]:
-    """The series that the given DICOM files make up, by number.
+def survey_of(folder: Path, leave_out: Path | None = None) -> Survey:
+    """What a folder and those below it hold; the folder ``leave_out`` (an absolute path) does not count.
 
     Raises:
-        InputError: a DICOM file is damaged.
+        InputError: the folder cannot be read.
     """
-    groups: defaultdict[str, list[tuple[Path, FileDataset]]] = defaultdict(list)
-    for path in files:
-        header = read_header(path)
-        groups[str(header.SeriesInstanceUID)].append((path, header))
-    stated = {uid: _series_number(headers[0][1]) for uid, headers in groups.items()}
-    order = sorted(groups, key=lambda uid: (stated[uid] is None, stated[uid] or 0, uid))
-    unique = None not in stated.values() and len(set(stated.values())) == len(stated)
-    return tuple(
-        _info(stated[uid] if unique else place, uid, tuple(groups[uid]))  # type: ignore[arg-type]
-        for place, uid in enumerate(order, start=1)
+    with system_errors(folder):
+        files, problems = files_below(folder, leave_out)
+        found = survey(files)
+    unlisted = tuple(
+        (Path(str(problem.filename)), unreadable(Path(str(problem.filename)), problem)) for problem in problems
     )
+    return Survey(found.series, (*found.damaged, *unlisted))
+
+
+def survey(files: Iterable[Path]) -> Survey:
+    """The series that the DICOM files among ``files`` make up, by number, and the damaged ones."""
+    groups: defaultdict[str, list[_Image]] = defaultdict(list)
+    broken: list[tuple[Path, InputError]] = []
+    others: defaultdict[Path, list[Path]] = defaultdict(list)
+    for path in files:
+        try:
+            with system_errors(path):
+                image = _image(path) if is_dicom(path) else None
+        except DicomDirectoryError:
+            continue
+        except InputError as error:
+            broken.append((path, error))
+            continue
+        if image is None:
+            others[path.parent].append(path)
+        else:
+            groups[image.uid].append(image)
+    numbers = _numbers({uid: images[0] for uid, images in groups.items()})
+    order = sorted(groups, key=lambda uid: (groups[uid][0].study, numbers[uid]))
+    series = (_info(numbers[uid], groups[uid], broken, others) for uid in order)
+    return Survey(tuple(sorted(series, key=lambda s: s.number)), tuple(broken))
 
 
 def choose(series: Sequence[SeriesInfo], wanted: str | None, place: Path) -> SeriesInfo:
@@ -97,19 +153,29 @@ def choose(series: Sequence[SeriesInfo], wanted: str | None, place: Path) -> Ser
     if not series:
         raise InputError(f"There are no DICOM images in {place}.", "Give a folder that holds a CT series.")
     if wanted is not None:
-        found = _matching(series, wanted)
+        found = matching(series, wanted)
         if len(found) == 1:
             return found[0]
-        problem = "No series matches" if not found else f"{len(found)} series match"
-        raise InputError(f'{problem} "{wanted}". {place} holds:\n{_lines(series)}', _CHOOSE)
+        raise not_chosen(series, found, wanted, place)
     volumes = [s for s in series if s.is_ct_volume]
     if len(volumes) == 1:
         return volumes[0]
     if volumes:
         raise InputError(f"{place} holds {len(volumes)} CT series:\n{_lines(volumes)}", _CHOOSE)
+    raise no_ct(series, place)
+
+
+def no_ct(series: Sequence[SeriesInfo], place: Path) -> InputError:
+    """The error for series of which none is a CT volume."""
     if len(series) == 1:
-        raise refusal_of(series[0])
-    raise InputError(f"None of the series in {place} is a CT volume:\n{_lines(series)}", _GIVE_CT)
+        return refusal_of(series[0])
+    return InputError(f"None of the series in {place} is a CT volume:\n{_lines(series)}", _GIVE_CT)
+
+
+def not_chosen(series: Sequence[SeriesInfo], found: Sequence[SeriesInfo], wanted: str, place: Path) -> InputError:
+    """The error for a wish that no series meets, or several (``found``)."""
+    problem = "No series matches" if not found else f"{len(found)} series match"
+    return InputError(f'{problem} "{wanted}". {place} holds:\n{_lines(series)}', _CHOOSE)
 
 
 def refusal_of(series: SeriesInfo) -> InputError:
@@ -122,7 +188,11 @@ _CHOOSE = "Choose one with --series and its number, its UID or the end of its UI
 _GIVE_CT = "Give the CT series that it belongs to, with all its slices."
 
 
-def _matching(series: Sequence[SeriesInfo], wanted: str) -> list[SeriesInfo]:
+def matching(series: Sequence[SeriesInfo], wanted: str) -> list[SeriesInfo]:
+    """The series whose UID, else whose number, else the end of whose UID is ``wanted``.
+
+    A number may match in each of several studies, an ending several series.
+    """
     for rule in (
         lambda s: s.uid == wanted,
         lambda s: str(s.number) == wanted,
@@ -145,25 +215,84 @@ def _series_number(header: FileDataset) -> int | None:
         return None
 
 
-def _info(number: int, uid: str, headers: tuple[tuple[Path, FileDataset], ...]) -> SeriesInfo:
-    first = headers[0][1]
-    images = sum(int(header.get("NumberOfFrames") or 1) for _, header in headers)
-    return SeriesInfo(
-        number=number,
-        uid=uid,
-        description=str(first.get("SeriesDescription") or "").strip(),
-        modality=str(first.get("Modality") or ""),
-        images=images,
-        why_not=_why_not([header for _, header in headers], images),
-        headers=headers,
+def _image(path: Path) -> _Image:
+    header = read_header(path, IDENTITY_TAGS)
+    try:
+        frames = int(header.get("NumberOfFrames") or 1)
+    except (TypeError, ValueError) as error:
+        raise damaged(path, "its header does not state how many images it holds") from error
+    return _Image(
+        path=path,
+        study=str(header.get("StudyInstanceUID") or ""),
+        uid=str(header.SeriesInstanceUID),
+        number=_series_number(header),
+        description=str(header.get("SeriesDescription") or "").strip(),
+        modality=str(header.get("Modality") or ""),
+        frames=frames,
+        why_not=_no_ct(header),
     )
 
 
-def _why_not(headers: Sequence[FileDataset], images: int) -> str:
-    reasons = [_no_ct(header) for header in headers]
-    if all(reasons):
-        return reasons[0]
-    return "a single slice (2-D), not a volume" if images < 2 else ""
+def _numbers(firsts: dict[str, _Image]) -> dict[str, int]:
+    """The number of each series, unique in its study; ``firsts`` are the first images by SeriesInstanceUID."""
+    numbers: dict[str, int] = {}
+    for study in {image.study for image in firsts.values()}:
+        stated = {uid: image.number for uid, image in firsts.items() if image.study == study}
+        order = sorted(stated, key=lambda uid: (stated[uid] is None, stated[uid] or 0, uid))
+        unique = None not in stated.values() and len(set(stated.values())) == len(stated)
+        numbers |= {uid: stated[uid] if unique else place for place, uid in enumerate(order, start=1)}  # type: ignore[misc]
+    return numbers
+
+
+def _info(
+    number: int,
+    images: Sequence[_Image],
+    broken: Sequence[tuple[Path, InputError]],
+    others: Mapping[Path, Sequence[Path]],
+) -> SeriesInfo:
+    volume = [image for image in images if not image.why_not] or images
+    count = sum(image.frames for image in volume)
+    folders = {image.path.parent for image in images}
+    return SeriesInfo(
+        number=number,
+        uid=images[0].uid,
+        description=images[0].description,
+        modality=images[0].modality,
+        images=count,
+        why_not=volume[0].why_not or ("a single slice (2-D), not a volume" if count < 2 else ""),
+        files=tuple(image.path for image in volume),
+        left_out=len(images) - len(volume),
+        notes=(*_left_out(images, volume), *_no_dicom(volume, others)),
+        obstacle=next((error for path, error in broken if path.parent in folders), None),
+    )
+
+
+def _left_out(images: Sequence[_Image], volume: Sequence[_Image]) -> tuple[str, ...]:
+    """A note on the images of a CT series that do not belong to the volume, such as its localizer."""
+    if len(images) == len(volume):
+        return ()
+    why = Counter(image.why_not for image in images if image.why_not)
+    listed = "; ".join(f"{count}, {reason}" for reason, count in why.items())
+    return (f"Images of the series were left out: {listed}.",)
+
+
+def _no_dicom(volume: Sequence[_Image], others: Mapping[Path, Sequence[Path]]) -> tuple[str, ...]:
+    """A note on files that are named as the slices beside them are, and yet are no DICOM."""
+    kinds = {(image.path.parent, _kind(image.path)) for image in volume}
+    folders = dict.fromkeys(image.path.parent for image in volume)
+    alike = [path for folder in folders for path in others.get(folder, ()) if (folder, _kind(path)) in kinds]
+    if not alike:
+        return ()
+    names = ", ".join(path.name for path in alike[:3])
+    return (
+        f"{len(alike)} file{'s' if len(alike) > 1 else ''} beside the slices could not be read as DICOM, so slices may "
+        f"be missing at an end of the CT: {names}{', ...' if len(alike) > 3 else ''}.",
+    )
+
+
+def _kind(path: Path) -> str:
+    """The suffix; a number, as at the end of a UID, is none."""
+    return "" if path.suffix[1:].isdigit() else path.suffix.lower()
 
 
 def _no_ct(header: FileDataset) -> str:

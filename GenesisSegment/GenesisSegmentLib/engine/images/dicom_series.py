@@ -3,50 +3,94 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+
+from pydicom.dataset import FileDataset
 
 from ...core.volume import Source, Volume
 from .ct_check import check_ct
-from .dicom_files import dicom_files, read_header
-from .dicom_folder import SeriesInfo, choose, list_series, refusal_of, series_of
+from .dicom_files import quiet, read_header
+from .dicom_folder import SeriesInfo, Survey, choose, refusal_of, survey
 from .dicom_pixels import read_pixels
+from .dicom_places import NEIGHBOURS, files_around
 from .dicom_slices import ordered, slices_of
 
 
-def read_dicom(path: Path, series: str | None = None) -> Volume:
-    """The CT series in a folder, or the whole series that one file belongs to.
+def series_in(found: Survey, folder: Path, wanted: str | None = None) -> SeriesInfo:
+    """The wanted series, or the only CT, of those found in a folder.
 
     Raises:
-        InputError: no CT series, several, or one that is incomplete, damaged or not in Hounsfield units.
+        InputError: no CT series, several to choose from, or nothing but damaged files.
+    """
+    if found.damaged and not found.series:
+        raise found.damaged[0][1]
+    chosen = choose(found.series, wanted, folder)
+    elsewhere = (error.what for _, error in found.damaged if error is not chosen.obstacle)
+    return replace(chosen, notes=(*chosen.notes, *elsewhere))
+
+
+def series_around(file: Path, wanted: str | None = None) -> SeriesInfo:
+    """The series that a file belongs to, with all files of it that lie in the folders around (or the wanted one).
+
+    Raises:
+        InputError: the file is damaged, or there is no such series.
+    """
+    own = str(read_header(file).SeriesInstanceUID)
+    files, were_too_many = files_around(file)
+    chosen = choose(survey(files).series, wanted or own, file.parent)
+    if not were_too_many:
+        return chosen
+    note = (
+        f"Further slices of the series were looked for in {file.parent} and among {NEIGHBOURS} files around it; "
+        "if there are more, give the folder that holds the whole series."
+    )
+    return replace(chosen, notes=(*chosen.notes, note))
+
+
+def read_series(series: SeriesInfo, path: Path) -> Volume:
+    """The volume of a series that was found in ``path``.
+
+    Raises:
+        InputError: it is no CT, incomplete, damaged or not in Hounsfield units.
         GeometryError: the slices do not make up a straight, even grid.
     """
-    if path.is_dir():
-        chosen = choose(list_series(path), series, path)
-    else:
-        own = str(read_header(path).SeriesInstanceUID)
-        chosen = choose(series_of(dicom_files(path.parent, deep=False)), series or own, path.parent)
-    if not chosen.is_ct_volume:
-        raise refusal_of(chosen)
-    return _read(chosen, path)
-
-
-def _read(series: SeriesInfo, path: Path) -> Volume:
-    slices, geometry, notes = ordered([one for file, header in series.headers for one in slices_of(file, header)])
+    if not series.is_ct_volume:
+        raise refusal_of(series)
+    if series.obstacle:
+        raise series.obstacle
+    headers = [read_header(file) for file in series.files]
+    slices, geometry, notes = ordered(
+        [one for file, header in zip(series.files, headers, strict=True) for one in slices_of(file, header)]
+    )
     source = Source(
         path=path,
-        name=_name(series),
+        name=_name(series, headers[0]),
         files=tuple(dict.fromkeys(one.file for one in slices)),
         series_uid=series.uid,
         series_description=series.description,
-        notes=notes,
+        notes=(*series.notes, *notes, *_gaps(headers, series.left_out)),
     )
     volume = Volume(read_pixels(slices), geometry, source)
     return check_ct(volume, units_stated=all(one.states_hu for one in slices))
 
 
-def _name(series: SeriesInfo) -> str:
+def _gaps(headers: Sequence[FileDataset], left_out: int) -> tuple[str, ...]:
+    """A note where the numbers of the images tell of others that their positions say nothing of."""
+    try:
+        with quiet():
+            numbers = {int(header.get("InstanceNumber")) for header in headers}  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return ()
+    first, last = min(numbers), max(numbers)
+    if len(numbers) < len(headers) or (first <= 1 + left_out and last - first < len(numbers) + left_out):
+        return ()
+    return (f"The {len(numbers)} images of the series are numbered from {first} to {last}: others may be missing.",)
+
+
+def _name(series: SeriesInfo, header: FileDataset) -> str:
     """A short name for people that does not give away who the patient is: the description, or the number."""
-    header = series.headers[0][1]
     identity = f"{header.get('PatientName', '')} {header.get('PatientID', '')}"
     words = [word.lower() for word in re.split(r"[\s^=,_-]+", identity) if len(word) > 2]
     description = series.description

@@ -1,8 +1,11 @@
-"""NRRD and MetaImage files, read by ITK after their headers were checked for what ITK would assume in silence."""
+"""NRRD and MetaImage files, read by ITK after their headers were checked for what ITK would assume in silence.
+
+Compressed data is not left to ITK, which prints to the terminal and hands out garbage where zlib fails, and compares
+no checksum of NRRD. The formats: https://teem.sourceforge.net/nrrd/format.html, https://docs.itk.org (MetaIO).
+"""
 
 from __future__ import annotations
 
-import re
 import zlib
 from pathlib import Path
 
@@ -11,10 +14,11 @@ import SimpleITK as sitk
 
 from ...core.errors import GeometryError, InputError
 from ...core.geometry import Geometry
-from .refusals import check_dimensions, damaged, not_a
+from .detached import check_there, data_files, header_text, metaimage_fields, nrrd_fields
+from .packed import LARGEST_RATIO, unpack
+from .refusals import check_dimensions, damaged, not_a, truncated
 from .sitk import geometry_from_sitk, voxels_from_sitk
 
-_HEADER_LIMIT = 1 << 20
 _KNOWN_SPACES = {
     *("left-posterior-superior", "right-anterior-superior", "left-anterior-superior"),
     *("lps", "ras", "las"),
@@ -23,39 +27,85 @@ _META_BYTES = {
     **{"MET_CHAR": 1, "MET_UCHAR": 1, "MET_SHORT": 2, "MET_USHORT": 2, "MET_INT": 4, "MET_UINT": 4, "MET_LONG": 4},
     **{"MET_ULONG": 4, "MET_LONG_LONG": 8, "MET_ULONG_LONG": 8, "MET_FLOAT": 4, "MET_DOUBLE": 8},
 }
+_NRRD_TYPES = {
+    **dict.fromkeys(("signed char", "int8", "int8_t"), "i1"),
+    **dict.fromkeys(("uchar", "unsigned char", "uint8", "uint8_t"), "u1"),
+    **dict.fromkeys(("short", "short int", "signed short", "signed short int", "int16", "int16_t"), "i2"),
+    **dict.fromkeys(("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"), "u2"),
+    **dict.fromkeys(("int", "signed int", "int32", "int32_t"), "i4"),
+    **dict.fromkeys(("uint", "unsigned int", "uint32", "uint32_t"), "u4"),
+    **dict.fromkeys(("longlong", "long long", "long long int", "signed long long", "int64", "int64_t"), "i8"),
+    **dict.fromkeys(("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"), "u8"),
+    **{"float": "f4", "double": "f8"},
+}
+_NRRD_PACKED = {"gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"}
 
 
 def read_nrrd(path: Path) -> tuple[np.ndarray, Geometry]:
-    """Voxels [i, j, k] and grid of a NRRD file (.nrrd, or .nhdr with its data file).
+    """Voxels [i, j, k] and grid of a NRRD file (.nrrd, or .nhdr with its data files).
 
     Raises:
         InputError: not a NRRD file, truncated, damaged, not 3-D, or not of plain numbers.
         GeometryError: the header does not say how the image lies.
     """
-    header = _header_text(path).replace("\r\n", "\n").split("\n\n", 1)[0]
-    if not header.startswith("NRRD"):
+    text = header_text(path)
+    if not text.startswith("NRRD"):
         raise not_a("NRRD", path)
-    fields = dict(re.findall(r"^([^:#\n]+): *(.*)$", header, re.MULTILINE))
+    fields, data_start = nrrd_fields(text)
     if fields.get("dimension", "3").strip() == "3":
         space = fields.get("space", "").strip().lower()
         if space not in _KNOWN_SPACES or "space directions" not in fields or "space origin" not in fields:
             raise _unplaced("NRRD", "space, space directions and space origin")
-    return _read(path)
+    files = data_files(path, text)
+    check_there(path, files)
+    kind = _NRRD_PACKED.get(fields.get("encoding", "raw").strip().lower())
+    if kind is None:
+        return _read(path)
+    geometry = _read_geometry(path)[1]
+    return _unpacked_nrrd(path, fields, kind, files or (path,), 0 if files else data_start, geometry.shape), geometry
+
+
+def _unpacked_nrrd(
+    path: Path, fields: dict[str, str], kind: str, files: tuple[Path, ...], start: int, shape: tuple[int, int, int]
+) -> np.ndarray:
+    """Voxels [i, j, k] of compressed NRRD data, which may be cut into several files along k."""
+    try:
+        order = {"little": "<", "big": ">"}[fields.get("endian", "little").strip().lower()]
+        dtype = np.dtype(order + _NRRD_TYPES[fields["type"].strip().lower()])
+        skipped = [int(fields.get(name, fields.get(name.replace(" ", ""), 0))) for name in ("line skip", "byte skip")]
+    except (KeyError, ValueError) as error:
+        raise damaged(path, "its header does not state the kind of its numbers") from error
+    count = int(np.prod(shape, dtype=object))
+    if min(skipped) < 0 or count % len(files):
+        raise damaged(path, "its header contradicts its data")
+    if count * dtype.itemsize > LARGEST_RATIO[kind] * sum(file.stat().st_size for file in files):
+        raise truncated(path)
+    flat = np.empty(count, dtype)
+    for file, part in zip(files, np.split(flat.view(np.uint8), len(files)), strict=True):
+        unpack(file, _after_lines(file, start, skipped[0]), kind, skipped[1], part)
+    return flat.astype(dtype.newbyteorder("="), copy=False).reshape(shape, order="F")
+
+
+def _after_lines(file: Path, start: int, count: int) -> int:
+    with file.open("rb") as stream:
+        stream.seek(start)
+        for _ in range(count):
+            stream.readline()
+        return stream.tell()
 
 
 def read_metaimage(path: Path) -> tuple[np.ndarray, Geometry]:
-    """Voxels [i, j, k] and grid of a MetaImage file (.mha, or .mhd with its data file).
+    """Voxels [i, j, k] and grid of a MetaImage file (.mha, or .mhd with its data files).
 
     Raises:
         InputError: not a MetaImage file, truncated, damaged, not 3-D, or not of plain numbers.
         GeometryError: the header does not say how the image lies.
     """
-    text = _header_text(path)
-    match = re.search(r"^ElementDataFile[ \t]*=[ \t]*(.*?)[ \t\r]*$", text, re.MULTILINE)
-    if "NDims" not in text or match is None:
+    text = header_text(path)
+    fields, data_start = metaimage_fields(text)
+    if "NDims" not in fields:
         raise not_a("MetaImage", path)
-    fields = dict(re.findall(r"^(\w+)[ \t]*=[ \t]*(.*?)[ \t\r]*$", text[: match.end()], re.MULTILINE))
-    if fields.get("NDims") == "3":
+    if fields["NDims"] == "3":
         for names in (
             ("ElementSpacing", "ElementSize"),
             ("TransformMatrix", "Rotation", "Orientation"),
@@ -63,40 +113,35 @@ def read_metaimage(path: Path) -> tuple[np.ndarray, Geometry]:
         ):
             if not set(names) & set(fields):
                 raise _unplaced("MetaImage", "TransformMatrix, Offset and ElementSpacing")
-        _check_metaimage_data(path, fields, data_start=match.end() + 1)
+        files = data_files(path, text)
+        check_there(path, files)
+        _check_metaimage_data(path, fields, files or (path,), 0 if files else data_start)
     return _read(path)
 
 
-def _check_metaimage_data(path: Path, fields: dict[str, str], data_start: int) -> None:
-    """Refuse missing or damaged data: ITK hands out garbage where zlib fails and prints to the terminal."""
-    name = fields["ElementDataFile"]
+def _check_metaimage_data(path: Path, fields: dict[str, str], files: tuple[Path, ...], start: int) -> None:
+    """Refuse missing or damaged data."""
     element = _META_BYTES.get(fields.get("ElementType", ""))
-    if element is None or name == "LIST" or "%" in name or fields.get("HeaderSize", "0") != "0":
+    if element is None or fields.get("HeaderSize", "0") != "0":
         return
-    data = path if name.upper() == "LOCAL" else path.parent / name
-    start = data_start if data == path else 0
-    if not data.is_file():
-        raise InputError(f"{path.name} belongs to a data file that is missing: {name}.", "Put both in one folder.")
     try:
         sizes = [int(n) for n in fields["DimSize"].split()] + [int(fields.get("ElementNumberOfChannels", 1))]
     except (KeyError, ValueError) as error:
         raise damaged(path, "its header does not state the size of the image") from error
-    expected = int(np.prod(sizes, dtype=object)) * element
-    if fields.get("CompressedData", "").lower() in ("true", "1"):
-        actual = _unpacked_size(data, start)
-    else:
-        actual = data.stat().st_size - start
-    if actual < expected:
-        raise damaged(data)
+    expected = int(np.prod(sizes, dtype=object)) * element // len(files)
+    is_packed = fields.get("CompressedData", "").lower() in ("true", "1")
+    for file in files:
+        if (_unpacked_size(file, start, expected) != expected) if is_packed else file.stat().st_size - start < expected:
+            raise damaged(file)
 
 
-def _unpacked_size(path: Path, start: int) -> int:
-    """Number of bytes in a zlib or gzip stream that begins at ``start``; -1 where it is broken."""
+def _unpacked_size(path: Path, start: int, expected: int) -> int:
+    """Number of bytes in a zlib or gzip stream that begins at ``start``; -1 where it is broken or goes on too far."""
     size, unpacker = 0, zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     with path.open("rb") as stream:
         stream.seek(start)
         try:
-            while not unpacker.eof and (chunk := stream.read(1 << 20)):
+            while not unpacker.eof and size <= expected and (chunk := stream.read(1 << 20)):
                 size += len(unpacker.decompress(chunk))
         except zlib.error:
             return -1
@@ -104,6 +149,15 @@ def _unpacked_size(path: Path, start: int) -> int:
 
 
 def _read(path: Path) -> tuple[np.ndarray, Geometry]:
+    reader, geometry = _read_geometry(path)
+    try:
+        return voxels_from_sitk(reader.Execute()), geometry
+    except RuntimeError as error:
+        raise damaged(path) from error
+
+
+def _read_geometry(path: Path) -> tuple[sitk.ImageFileReader, Geometry]:
+    """A reader that has read the header of a 3-D image of plain numbers, and its grid."""
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     try:
@@ -116,14 +170,9 @@ def _read(path: Path) -> tuple[np.ndarray, Geometry]:
             )
         geometry = geometry_from_sitk(reader)
         geometry.check()
-        return voxels_from_sitk(reader.Execute()), geometry
     except RuntimeError as error:
         raise damaged(path) from error
-
-
-def _header_text(path: Path) -> str:
-    with path.open("rb") as stream:
-        return stream.read(_HEADER_LIMIT).decode("latin-1")
+    return reader, geometry
 
 
 def _unplaced(kind: str, fields: str) -> GeometryError:

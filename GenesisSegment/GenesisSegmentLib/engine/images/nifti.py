@@ -7,27 +7,21 @@ without a word, and refuses harmless rounding of direction cosines. The format: 
 from __future__ import annotations
 
 import gzip
-import zlib
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
 from ...core.errors import GeometryError, InputError
 from ...core.geometry import Geometry
+from .packed import LARGEST_RATIO, check_end, damage_named, fill, skip
 from .refusals import check_dimensions, damaged, not_a, truncated
 from .rescale import rescaled
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FORMS_TOLERANCE_MM = 1.0
 """How far qform and sform may lie apart: near a half turn the rounding of the qform alone turns it by 1e-3."""
 _HALF_TURN = 3 * float(np.finfo(np.float32).eps)  # as nibabel: below it the angle is lost in rounding
 _GZIP_MAGIC = b"\x1f\x8b"
-_LARGEST_RATIO = 1040  # deflate cannot compress more than 1032:1
-_CHUNK = 1 << 22
 _UNITS_MM = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _TYPES = {
     **{2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8"},
@@ -88,7 +82,7 @@ def read_nifti(path: Path) -> tuple[np.ndarray, Geometry]:
     with path.open("rb") as file:
         zipped = file.read(2) == _GZIP_MAGIC
         file.seek(0)
-        with _damage_named(path):
+        with damage_named(path):
             stream: BinaryIO = gzip.GzipFile(fileobj=file) if zipped else file  # type: ignore[assignment]
             header, consumed = _header(stream, path)
             shape = _shape(header, path)
@@ -96,10 +90,12 @@ def read_nifti(path: Path) -> tuple[np.ndarray, Geometry]:
             geometry = Geometry(shape, _placement(header, shape))
             geometry.check()
             gap = max(int(np.nan_to_num(header["vox_offset"])), consumed) - consumed
-            size = path.stat().st_size * (_LARGEST_RATIO if zipped else 1)
+            size = path.stat().st_size * (LARGEST_RATIO["gzip"] if zipped else 1)
             if int(np.prod(shape, dtype=object)) * dtype.itemsize > size:
                 raise truncated(path)
             voxels = _voxels(stream, gap, shape, dtype, path)
+            if zipped:
+                check_end(stream, path)
     slope, intercept = float(header["slope"]), float(header["intercept"])
     if slope != 0 and np.isfinite([slope, intercept]).all():  # zero or NaN: no scaling is stated
         voxels = rescaled(voxels, slope, intercept)
@@ -194,29 +190,7 @@ def _qform(header: np.void) -> np.ndarray:
 
 
 def _voxels(stream: BinaryIO, gap: int, shape: tuple[int, int, int], dtype: np.dtype, path: Path) -> np.ndarray:
-    while gap > 0:
-        skipped = len(stream.read(min(gap, _CHUNK)))
-        if not skipped:
-            raise truncated(path)
-        gap -= skipped
+    skip(stream, gap, path)
     flat = np.empty(shape[0] * shape[1] * shape[2], dtype)
-    raw = flat.view(np.uint8)
-    filled = 0
-    while filled < raw.size:
-        chunk = stream.read(min(_CHUNK, raw.size - filled))
-        if not chunk:
-            raise truncated(path)
-        raw[filled : filled + len(chunk)] = np.frombuffer(chunk, np.uint8)
-        filled += len(chunk)
-    stream.read(1)  # reaching the end makes gzip compare its checksum
+    fill(flat.view(np.uint8), stream, path)
     return flat.astype(dtype.newbyteorder("="), copy=False).reshape(shape, order="F")
-
-
-@contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except EOFError as error:
-        raise truncated(path) from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise damaged(path, "its compressed content cannot be unpacked") from error

@@ -19,9 +19,12 @@ def system_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(
-            f"{path} could not be read: {error.strerror or error}.", "Check the file and its permissions."
-        ) from error
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """The error for what the operating system does not hand out."""
+    return InputError(f"{path} could not be read: {error.strerror or error}.", "Check the file and its permissions.")
 
 
 def truncated(path: Path) -> InputError:

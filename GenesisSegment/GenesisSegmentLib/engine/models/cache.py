@@ -6,7 +6,6 @@ Layout: ``<file>``, ``<file>.json`` (the record), and while a download is unfini
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +18,7 @@ from typing import Literal
 from filelock import FileLock, Timeout
 
 from ...core.errors import ConsentError, ModelError, NetworkError
-from ...core.files import atomic_file, fsync, fsync_folder, output_errors
+from ...core.files import atomic_file, fsync, fsync_folder, output_errors, sha256_of
 from ...core.jobs import Job
 from .offer import Consent, Offer, RemoteFile
 
@@ -30,7 +29,6 @@ Accept = Callable[[Path], None]
 """Looks into a file before it is trusted for the first time; raises if it is not what it should be."""
 
 _POLL_S = 0.2
-_BLOCK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ class FileCache:
         state, expected = self.state(remote), self._expected(remote)
         if state in ("missing", "damaged") or expected is None:
             return state
-        return "installed" if sha256_of(self.path(remote.file)) == expected else "damaged"
+        return "installed" if model_digest(self.path(remote.file)) == expected else "damaged"
 
     def download(self, offer: Offer, consent: Consent, job: Job, accept: Accept = lambda path: None) -> Path:
         """The file of ``offer``, fetched if it is not here yet; ``consent`` is asked before the first request.
@@ -108,7 +106,7 @@ class FileCache:
             part = self._part(remote.file)
             fetch(remote, part, job, offer.by_hand)
             try:
-                digest = sha256_of(part)
+                digest = model_digest(part)
                 self._compare(digest, remote, offer.by_hand)
                 accept(part)
             except (NetworkError, ModelError):
@@ -126,7 +124,7 @@ class FileCache:
         """
         if not source.is_file():
             raise ModelError(f"There is no file {source}.", "Give the file that you downloaded.")
-        digest, expected = sha256_of(source), self._expected(remote)
+        digest, expected = model_digest(source), self._expected(remote)
         if expected not in (None, digest):
             raise ModelError(
                 f"{source} is not the {remote.file} that is expected: its SHA-256 differs.",
@@ -139,7 +137,7 @@ class FileCache:
                 with output_errors(part):
                     shutil.copyfile(source, part)
                     fsync(part)
-                if sha256_of(part) != digest:
+                if model_digest(part) != digest:
                     raise ModelError(f"{source} changed while it was copied.", "Import it again.")
                 return self._install(part, remote, digest, f"imported from {source.name}")
             finally:
@@ -228,17 +226,13 @@ def part_files(part: Path) -> tuple[Path, Path]:
     return part, part.with_name(part.name + ".json")
 
 
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, as hexadecimal digits.
+def model_digest(path: Path) -> str:
+    """SHA-256 of a model's file, as hexadecimal digits.
 
     Raises:
         ModelError: it cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as stream:
-            while block := stream.read(_BLOCK_BYTES):
-                digest.update(block)
+        return sha256_of(path)
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}.", "Check the file and its permissions.") from error
-    return digest.hexdigest()

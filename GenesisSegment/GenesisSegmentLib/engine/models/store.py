@@ -11,7 +11,7 @@ from ...core.errors import ModelError
 from ...core.jobs import Job
 from ...core.resources import resource
 from ..home import data_home
-from .cache import FileCache, State, sha256_of
+from .cache import FileCache, State, model_digest
 from .catalogue import Catalogue, ModelEntry, ModelFacts, load_catalogue, read_metadata
 from .offer import Consent, Licence, Offer
 
@@ -94,7 +94,7 @@ class ModelStore:
         if not entry.is_bundled:
             return self._cache.verified_state(entry.source)
         state, expected = self.status(name), entry.source.sha256
-        if state == "bundled" and expected and sha256_of(self._bundled(entry)) != expected:
+        if state == "bundled" and expected and model_digest(self._bundled(entry)) != expected:
             return "damaged"
         return state
 
@@ -177,6 +177,18 @@ class ModelStore:
             raise ModelError(f"The model {name} comes with GenesisSegment.", "There is nothing to import.")
         return self._cache.adopt(entry.source, source, job or Job(), accept=lambda path: self._accept(entry, path))
 
+    def check_removable(self, name: str) -> None:
+        """Finds out, before a person is asked, whether a model may be removed.
+
+        Raises:
+            ModelError: there is no such model, or it comes with GenesisSegment.
+        """
+        if self.catalogue[name].is_bundled:
+            raise ModelError(
+                f"The model {name} comes with GenesisSegment and cannot be removed.",
+                "Only downloaded and imported models can.",
+            )
+
     def remove(self, name: str) -> bool:
         """Deletes a model's file and record; says whether there was anything.
 
@@ -184,10 +196,8 @@ class ModelStore:
             ModelError: there is no such model, or it comes with GenesisSegment.
             OutputError: it could not be deleted.
         """
-        entry = self.catalogue[name]
-        if entry.is_bundled:
-            raise ModelError(f"The model {name} comes with GenesisSegment.", "It cannot be removed.")
-        return self._cache.remove(entry.source)
+        self.check_removable(name)
+        return self._cache.remove(self.catalogue[name].source)
 
     def resolve(self, name_or_path: str | Path) -> ResolvedModel:
         """The model to segment with, by its name in the catalogue or by a file.
@@ -213,7 +223,7 @@ class ModelStore:
         path = self.path_of(entry.id)
         # What was written with the network is surer than what the catalogue says of it.
         facts = read_metadata(path.with_suffix(".json")) if path.suffix == ".onnx" else entry.facts
-        digest = self.sha256(entry.id) or sha256_of(path)
+        digest = self.sha256(entry.id) or model_digest(path)
         notes = (entry.note,) if entry.note else ()
         return ResolvedModel(entry.id, entry.title, path, digest, facts, entry.licence, notes)
 
@@ -256,9 +266,17 @@ class ModelStore:
 
 
 def _own_onnx(path: Path) -> ResolvedModel:
-    facts = read_metadata(path.with_suffix(".json"))
+    described = path.with_suffix(".json")
+    if not described.is_file():
+        raise ModelError(
+            f"{path} cannot be used alone: {described.name} is missing beside it, the file that says which class each "
+            "output stands for and how a CT is prepared (spacing, intensities, window).",
+            f"Get it from whoever made the model, or copy {resource('Models/genesis_starter.json')} there as "
+            f"{described.name} and change every value to that of your model.",
+        )
+    facts = read_metadata(described)
     note = f"{path.name} is a model of your own. Its licence is not known."
-    return ResolvedModel(path.name, path.name, path, sha256_of(path), facts, None, (note,))
+    return ResolvedModel(path.name, path.name, path, model_digest(path), facts, None, (note,))
 
 
 def _require_outputs(path: Path, checkpoint: CheckpointFacts, entry: ModelEntry) -> None:
