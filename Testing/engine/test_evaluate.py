@@ -12,7 +12,8 @@ from scipy.spatial.transform import Rotation
 from GenesisSegmentLib.core.errors import GeometryError
 from GenesisSegmentLib.core.geometry import Geometry, Reorientation
 from GenesisSegmentLib.core.segmentation import Segmentation, pack
-from GenesisSegmentLib.engine.evaluate import aligned, evaluate, surface_scores, write_scores_csv
+from GenesisSegmentLib.engine.alignment import aligned
+from GenesisSegmentLib.engine.evaluate import evaluate, surface_scores, write_scores_csv
 from GenesisSegmentLib.engine.score_plot import plot_scores
 
 SPLEEN, RIGHT_KIDNEY, LIVER, CYST = 1, 2, 6, 32

@@ -19,7 +19,8 @@ from GenesisSegmentLib.engine.export import write_segmentation
 from GenesisSegmentLib.engine.images.sitk import to_sitk
 from GenesisSegmentLib.engine.labels import read_labels
 
-SPLEEN, RIGHT_KIDNEY, LIVER, RIGHT_LUNG, LIVER_TUMOR, CYST = 1, 2, 6, 16, 27, 32
+SPLEEN, RIGHT_KIDNEY, LEFT_KIDNEY, LIVER, VESSEL, RIGHT_LUNG, LEFT_LUNG = 1, 2, 3, 6, 15, 16, 17
+KIDNEY_TUMOR, LIVER_TUMOR, VESSEL_TUMOR, LUNG_TUMOR, CYST = 26, 27, 29, 30, 32
 OBLIQUE = (14, -8, 33)
 
 
@@ -70,12 +71,11 @@ def test_formats_with_overlaps_come_back_exactly(tmp_path, name, flip, rotation)
 
 @pytest.mark.parametrize("rotation", [(0, 0, 0), OBLIQUE], ids=["straight", "oblique"])
 @pytest.mark.parametrize("name", ["out.nii.gz", "out.nii", "out.nrrd", "out.mha"])
-def test_a_label_map_comes_back_with_lesions_over_organs(tmp_path, name, rotation):
+def test_a_label_map_comes_back_with_organs_that_include_their_lesions(tmp_path, name, rotation):
     segmentation = overlapping(grid(rotation))
     write(segmentation, tmp_path / name)
     found = read_labels(tmp_path / name).segmentation
-    for index in segmentation.classes:
-        assert np.array_equal(found.mask(index), segmentation.label_map() == index)
+    assert np.array_equal(found.bits, segmentation.bits)
     assert found.geometry.matches(segmentation.geometry, 1e-3)
     assert found.classes == segmentation.classes
 
@@ -160,6 +160,33 @@ def test_one_layer_per_segment_without_label_values_as_in_old_slicer_files(tmp_p
     assert np.array_equal(found.mask(LIVER_TUMOR), stripes(0, 0, 1) == 1)
 
 
+def test_a_folder_of_masks_in_which_nothing_was_found_has_the_grid_of_its_table(tmp_path):
+    geometry = grid()
+    table = {"files": {}, "classes_computed": [LIVER, CYST], "shape": geometry.shape}
+    (tmp_path / "segmentation.json").write_text(json.dumps({**table, "ijk_to_ras": geometry.ijk_to_ras.tolist()}))
+    found = read_labels(tmp_path).segmentation
+    assert found.geometry.matches(geometry)
+    assert found.classes == (LIVER, CYST)
+    assert found.present() == ()
+
+
+def no_grid(folder):
+    (folder / "segmentation.json").write_text(json.dumps({"files": {}, "classes_computed": [LIVER]}))
+    return folder
+
+
+def bad_grid(folder):
+    table = {"files": {}, "classes_computed": [LIVER], "shape": [3, 3, 3], "ijk_to_ras": [[1, 2], [3]]}
+    (folder / "segmentation.json").write_text(json.dumps(table))
+    return folder
+
+
+def test_only_a_slicer_segmentation_says_that_nothing_is_marked_outside_its_grid(tmp_path):
+    for name, is_empty in (("out.seg.nrrd", True), ("out.nii.gz", False), ("masks", False)):
+        write(overlapping(grid()), tmp_path / name)
+        assert read_labels(tmp_path / name).is_empty_outside == is_empty
+
+
 def no_table(folder):
     return save(folder / "map.nii.gz", stripes(0, 1))
 
@@ -236,7 +263,17 @@ def nameless_segments(folder):
 
 BAD = (
     *(no_table, unexplained_value, fractions, negative, not_json, a_list, values_that_are_words, class_33, empty_table),
-    *(value_of_a_class_not_looked_for, missing, empty_folder, missing_mask, truncated, not_an_image, nameless_segments),
+    *(
+        value_of_a_class_not_looked_for,
+        missing,
+        empty_folder,
+        missing_mask,
+        no_grid,
+        bad_grid,
+        truncated,
+        not_an_image,
+        nameless_segments,
+    ),
 )
 
 

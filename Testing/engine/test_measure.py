@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from GenesisSegmentLib.core.errors import GeometryError, OutputError
@@ -105,16 +107,57 @@ def test_perpendicular_is_a_line_in_the_lesion_not_the_width_of_its_outline():
     assert found.perpendicular_mm == pytest.approx(26.7, abs=1)  # across a corner; the outline is about 40 wide
 
 
-def test_among_equally_long_lines_the_one_with_the_longest_perpendicular_counts():
-    def found(b, c):
-        mask = np.zeros((60, 60, 1), bool)
-        for i, j in ((5, 30), b, c, (25, 45)):  # a V whose ends are b and c, with a bump beside the arm to b
-            mask[i, j] = True
-        return axial_diameters(mask, (1.0, 1.0, 1.0), axial=2)
+def drawn(shape, *boxes):
+    mask = np.zeros((*shape, 1), bool)
+    for i, j in boxes:
+        mask[slice(*i), slice(*j)] = True
+    return mask
 
-    to_b, to_c, tie = found((46, 40), (45, 20)), found((45, 40), (46, 20)), found((45, 40), (45, 20))
-    assert abs(to_b.perpendicular_mm - to_c.perpendicular_mm) > 2
-    assert tie.perpendicular_mm == pytest.approx(max(to_b.perpendicular_mm, to_c.perpendicular_mm), abs=1)
+
+def test_both_lines_of_a_bent_lesion_stay_inside_it():
+    """An L with arms of 30 x 3 mm: neither from tip to tip (41 mm), nor across the corner between the arms (30 mm)."""
+    bent = drawn((40, 40), ((2, 32), (2, 5)), ((2, 5), (2, 32)))
+    found = axial_diameters(bent, (1.0, 1.0, 1.0), axial=2)
+    assert 30 <= found.longest_mm <= np.hypot(30, 3) + 1
+    # At right angles to the long axis, which is tilted by up to four in 30 mm, in the other arm of 3 mm.
+    assert 3 <= found.perpendicular_mm < 26
+
+
+def test_the_short_axis_of_a_horseshoe_does_not_jump_its_gap():
+    """Arms of 4 mm at 20 mm from each other, on a base of 4 mm: no line leads from one arm to the other."""
+    horseshoe = drawn((50, 40), ((2, 42), (2, 6)), ((2, 42), (26, 30)), ((2, 6), (2, 30)))
+    found = axial_diameters(horseshoe, (1.0, 1.0, 1.0), axial=2)
+    assert found.longest_mm == pytest.approx(40, abs=2.5)
+    assert found.perpendicular_mm == pytest.approx(28, abs=2.5)  # along the base
+    across = axial_diameters(np.delete(horseshoe, np.s_[2:6], axis=0), (1.0, 1.0, 1.0), axial=2)
+    assert across.perpendicular_mm < 6
+
+
+def test_islands_that_are_joined_in_other_slices_alone_are_measured_one_by_one():
+    mask = np.zeros((60, 20, 4), bool)
+    mask[2:7, 5:10, :3] = mask[42:47, 5:10, :3] = True
+    mask[2:47, 7, 3] = True
+    (lesion,) = measured(grid(mask.shape, (1.0, 1.0, 3.0)), {LIVER_TUMOR: mask})[LIVER_TUMOR].lesions
+    assert lesion.longest_mm == pytest.approx(45, abs=0.1)  # the bridge itself, in its own slice
+    islands = axial_diameters(mask[..., :3], (1.0, 1.0, 3.0), axial=2)
+    assert islands.longest_mm == pytest.approx(np.hypot(5, 5), abs=1)
+    assert islands.perpendicular_mm <= islands.longest_mm
+
+
+def test_a_hole_of_one_pixel_and_a_rough_outline_do_not_cut_a_line():
+    geometry = grid((40, 40, 1), (1.0, 1.0, 1.0))
+    whole = ellipsoid(geometry, (20, 20, 0), (16, 9, 1))
+    holed = whole.copy()
+    holed[20, 20] = holed[10, 20] = holed[25, 17] = False
+    one, other = (axial_diameters(mask, geometry.spacing, axial=2) for mask in (whole, holed))
+    assert other == pytest.approx(one)
+
+
+@pytest.mark.parametrize(("bar", "plus"), [(5, 30), (50, 20)])
+def test_among_equally_long_lines_the_one_with_the_longest_perpendicular_counts(bar, plus):
+    """A bar and a cross of the same length, in the one and the other order."""
+    mask = drawn((60, 60), ((10, 50), (bar, bar + 1)), ((10, 50), (plus, plus + 1)), ((25, 26), (plus - 7, plus + 8)))
+    assert axial_diameters(mask, (1.0, 1.0, 1.0), axial=2) == pytest.approx((40, 15))
 
 
 def test_one_voxel_has_the_size_of_its_pixel():
@@ -123,24 +166,42 @@ def test_one_voxel_has_the_size_of_its_pixel():
     assert axial_diameters(mask, (0.7, 0.9, 5.0), axial=2) == pytest.approx((0.9, 0.7))
 
 
+def longest_line(piece, spacing, reach):
+    """By brute force: the longest line between edge points that lies in a piece or up to ``reach`` pixels beside it."""
+    allowed = ndimage.distance_transform_edt(~np.pad(piece, 3))
+    points = [
+        np.array([i + di, j + dj])
+        for i, j in np.argwhere(np.pad(piece, 3))
+        for di, dj in ((0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5))
+    ]
+    longest = 0.0
+    for a, b in itertools.combinations(points, 2):
+        length = float(np.linalg.norm((a - b) * spacing))
+        if length > longest:
+            line = a + np.linspace(0.02, 0.98, 49)[:, None] * (b - a)
+            # Half-way between pixels a point lies in both.
+            around = [allowed[tuple(np.floor(line + nudge).astype(int).T)] for nudge in (0.499, 0.501)]
+            if np.minimum(*around).max() <= reach:
+                longest = length
+    return longest
+
+
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6))
-def test_diameters_equal_a_search_over_all_pairs_of_edge_points(seed):
+def test_the_longest_line_is_what_a_search_over_all_pairs_of_edge_points_of_each_piece_finds(seed):
     rng = np.random.default_rng(seed)
-    mask = rng.random((7, 6, 3)) < 0.3
+    mask = rng.random((7, 6, 2)) < 0.45
     mask[3, 3, 1] = True
-    spacing = (0.8, 1.1, 3.0)
-    longest = 0.0
-    for k in range(3):
-        points = [
-            np.array([(i + di) * spacing[0], (j + dj) * spacing[1]])
-            for i, j in np.argwhere(mask[..., k])
-            for di, dj in ((0.5, 0), (-0.5, 0), (0, 0.5), (0, -0.5))
-        ]
-        longest = max([longest, *(float(np.linalg.norm(a - b)) for a in points for b in points)])
-    found = axial_diameters(mask, spacing, axial=2)
-    assert found.longest_mm == pytest.approx(longest)
-    assert 0 < found.perpendicular_mm <= found.longest_mm + 1e-9
+    spacing = np.array([0.8, 1.1])
+    strict, generous = 0.0, 0.0
+    for k in range(2):
+        labels, count = ndimage.label(mask[..., k], np.ones((3, 3)))
+        for n in range(1, count + 1):
+            strict = max(strict, longest_line(labels == n, spacing, 0))
+            generous = max(generous, longest_line(labels == n, spacing, 1.5))
+    found = axial_diameters(mask, (*spacing, 3.0), axial=2)
+    assert strict - 1e-6 <= found.longest_mm <= generous + 1e-6
+    assert found.perpendicular_mm <= found.longest_mm
 
 
 def test_lesions_are_counted_with_corners_connected_and_ranked_by_volume():

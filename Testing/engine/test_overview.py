@@ -22,9 +22,9 @@ from GenesisSegmentLib.engine.overview import (
     WIDTH_PX,
     best_position,
     draw_overview,
-    line_color,
     write_overview,
 )
+from GenesisSegmentLib.engine.palette import line_color
 
 AIR, BODY, BRIGHT = -1000, 0, 240
 LIVER, SPLEEN, TUMOUR = 6, 1, 27
@@ -124,7 +124,7 @@ def test_flat_and_long_volumes_fit(tmp_path, shape):
     everything = Segmentation(np.full(shape, 2**32 - 1, np.uint32), geometry, tuple(range(1, 33)))
     write_overview(tmp_path / "overview.png", volume, everything)
     height, width, _ = imread(tmp_path / "overview.png").shape
-    assert width == WIDTH_PX
+    assert width > WIDTH_PX  # with the lungs in their own window beside it
     assert LEAST_HEIGHT_PX <= height <= HEIGHT_PX
 
 
@@ -138,15 +138,11 @@ def test_legend_names_every_class_with_its_volume():
 
 
 def test_outline_has_the_colour_of_the_class():
-    from GenesisSegmentLib.core.classes import class_table
-
     volume, segmentation = anatomy(STRAIGHT[0])
     figure = draw_overview(volume, segmentation, "", "")
     for axes in figure.axes:
         (outline,) = axes.collections
-        assert outline.get_edgecolor()[0, :3] == pytest.approx(line_color(class_table()[LIVER]))
-    for structure in class_table().values():
-        assert max(line_color(structure)) >= 0.85
+        assert outline.get_edgecolor()[0, :3] == pytest.approx(line_color(LIVER))
 
 
 def test_outline_closes_where_the_field_of_view_cuts_the_organ():

@@ -6,8 +6,8 @@ from .classes import Code, StructureClass
 
 ENTRY_TAG = "TerminologyEntry"
 """Name of the segment tag that holds the entry."""
-CATEGORY_CONTEXT = "Segmentation category and type - DICOM master list"
-REGION_CONTEXT = "Anatomic codes - DICOM master list"
+CATEGORY_CONTEXT = "Segmentation category and type - GenesisSegment"
+REGION_CONTEXT = "Anatomic codes - GenesisSegment"
 _NO_CODE = "^^"
 
 

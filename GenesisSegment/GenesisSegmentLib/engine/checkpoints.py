@@ -20,13 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import ModelError
-from .models.cache import sha256_of
-from .networks import build
+from .models.cache import model_digest
+from .networks import build, options_of
 from .networks.recognise import recognise
 
 Layout = Literal["A", "B", "C", "genesis", "plain"]
 """How the keys of the Universal Model were written: A with ``module.backbone.``, B without ``backbone.``, C without
-``module.`` (models.md 1.8). "genesis" is the Genesis U-Net, "plain" any other network."""
+``module.``. "genesis" is the Genesis U-Net, "plain" any other network."""
 
 _SAFE_TORCH = (2, 6)
 _WRAPPERS = ("net", "state_dict")
@@ -45,6 +45,10 @@ _DAMAGE = (
     OverflowError,
 )
 _NAMED = 4
+_MOST_NUMBERS = 10**9
+_SIZES = {"filters", "base", "blocks_down"}
+"""Options that decide how large a network is."""
+_STATISTICS = ("running_mean", "running_var")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,13 +84,13 @@ def load(path: str | Path, expected: str | None = None) -> Checkpoint:
         ModelError: the file is missing, damaged or unsafe, or does not fit a network; says how.
     """
     path = Path(path)
-    digest = sha256_of(path)
+    digest = model_digest(path)
     document = _read(path)
     weights = _weights_of(path, document)
     try:
         weights, layout = normalise(weights)
         architecture, options = recognise(weights)
-        reference = build(architecture, **options).state_dict()
+        reference = _shapes(architecture, options)
     except ModelError as error:
         raise ModelError(f"{path} cannot be used. {error.what}", error.remedy) from error
     if expected is not None and architecture != expected:
@@ -94,6 +98,7 @@ def load(path: str | Path, expected: str | None = None) -> Checkpoint:
             f"{path} holds the network {architecture}, not {expected}.", "Choose the file that belongs to this model."
         )
     _require_fit(str(path), architecture, reference, weights)
+    _require_sane(str(path), {key: weights[key] for key in reference})
     return Checkpoint(
         path=path,
         architecture=architecture,
@@ -230,8 +235,40 @@ def _require_fit(
         )
 
 
+def _shapes(architecture: str, options: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights of a network, without their memory where a file asks for another size than the published one."""
+    published = options_of(architecture)
+    is_published = all(options.get(name, published[name]) == published[name] for name in _SIZES & published.keys())
+    # Not always without memory: MONAI's Swin transformer cannot be built so, and the first time takes over a second.
+    with torch.device("cpu" if is_published else "meta"):
+        return build(architecture, **options).state_dict()
+
+
+def _require_sane(source: str, weights: Mapping[str, Tensor]) -> None:
+    """Raises a ModelError where the network is far too large, which a tiny file may ask for, or its weights no numbers.
+
+    The running statistics of batch norms are not looked at: the networks that have them do without them.
+    """
+    numbers = sum(weight.numel() for weight in weights.values())
+    if numbers > _MOST_NUMBERS:
+        raise ModelError(
+            f"{source} asks for a network of {numbers / 1e9:.0f} billion weights; known ones have up to 0.1 billion.",
+            "Choose a file from a publisher that you trust.",
+        )
+    bad = [
+        key
+        for key, weight in weights.items()
+        if weight.is_floating_point() and not key.endswith(_STATISTICS) and not weight.isfinite().all()
+    ]
+    if bad:
+        raise ModelError(
+            f"{source} has weights that are not finite numbers: {_count(bad, 'damaged')}.",
+            "Its training failed or the file is damaged: download it again or choose another file.",
+        )
+
+
 def _alike(weight: Tensor, reference: Tensor) -> bool:
-    plain = weight.layout == torch.strided and weight.device == reference.device
+    plain = weight.layout == torch.strided and weight.device.type == "cpu"
     same_kind = weight.is_floating_point() == reference.is_floating_point() and not weight.is_complex()
     return plain and same_kind and weight.shape == reference.shape
 

@@ -19,10 +19,11 @@ from typing import Literal
 import numpy as np
 
 from ..core.classes import class_table
-from ..core.errors import GeometryError
 from ..core.files import atomic_file
-from ..core.geometry import Box, Geometry, Reorientation
-from ..core.segmentation import BITS, Segmentation, class_boxes
+from ..core.geometry import Box
+from ..core.segmentation import Segmentation, class_boxes
+from .alignment import aligned, cropped
+from .hosts import organs_with_lesions
 
 TOLERANCE_MM = 2.0
 
@@ -62,49 +63,25 @@ def evaluate(
 ) -> tuple[ClassScore, ...]:
     """Scores the given classes (default: all that either side knows), ascending.
 
-    The reference may be stored along other axes (any of the 48 orientations) as long as its voxels lie in the same
-    places.
+    Organs include their lesions on both sides (:mod:`GenesisSegmentLib.engine.hosts`), so that the scores of an organ
+    do not depend on whether a file can hold both in one voxel. The reference may be stored along other axes (any of
+    the 48 orientations) as long as its voxels lie in the same places.
 
     Raises:
         GeometryError: the two lie on different grids.
     """
-    reference = aligned(reference, prediction.geometry)
-    both = class_boxes(prediction.bits), class_boxes(reference.bits)
+    reference, _ = organs_with_lesions(aligned(reference, prediction.geometry))
+    prediction, _ = organs_with_lesions(prediction)
+    boxes = class_boxes(prediction.bits | reference.bits)
     asked = set(classes) if classes is not None else {*prediction.classes, *reference.classes}
-    return tuple(_score(c, prediction, reference, both, tolerance_mm) for c in sorted(asked))
-
-
-def aligned(segmentation: Segmentation, geometry: Geometry) -> Segmentation:
-    """The segmentation with its axes permuted and flipped to those of ``geometry``; voxels are moved, never resampled.
-
-    Raises:
-        GeometryError: its voxels do not lie where those of ``geometry`` lie.
-    """
-    cosines = geometry.directions.T @ segmentation.geometry.directions
-    i, j, k = (int(axis) for axis in np.abs(cosines).argmax(axis=1))
-    if {i, j, k} == {0, 1, 2}:
-        change = Reorientation((i, j, k), tuple(bool(cosines[a, b] < 0) for a, b in enumerate((i, j, k))))  # type: ignore[arg-type]
-        if segmentation.geometry.reoriented(change).matches(geometry, tolerance_mm=0.1 * min(geometry.spacing)):
-            return Segmentation(change.apply(segmentation.bits), geometry, segmentation.classes)
-    raise GeometryError(
-        f"Prediction and reference lie on different grids: {_describe(geometry)} and "
-        f"{_describe(segmentation.geometry)}.",
-        "Give the prediction for the very image that the reference was drawn on, or resample one onto the other first.",
-    )
-
-
-def _describe(geometry: Geometry) -> str:
-    shape = " x ".join(str(n) for n in geometry.shape)
-    spacing = " x ".join(f"{s:.4g}" for s in geometry.spacing)
-    origin = ", ".join(f"{x:.1f}" for x in geometry.origin)
-    return f"{shape} voxels of {spacing} mm from ({origin})"
+    return tuple(_score(c, prediction, reference, boxes.get(c), tolerance_mm) for c in sorted(asked))
 
 
 def _score(
     index: int,
     prediction: Segmentation,
     reference: Segmentation,
-    boxes: tuple[dict[int, Box], dict[int, Box]],
+    box: Box | None,
     tolerance_mm: float,
 ) -> ClassScore:
     name = class_table()[index].slug
@@ -112,13 +89,9 @@ def _score(
         return ClassScore(index, name, "not annotated")
     if index not in prediction.classes:
         return ClassScore(index, name, "not predicted")
-    own = [box[index] for box in boxes if index in box]
-    if not own:
+    if box is None:
         return ClassScore(index, name, "absent in both", predicted_ml=0.0, reference_ml=0.0)
-    around = Box(
-        tuple(np.min([b.start for b in own], axis=0).tolist()), tuple(np.max([b.stop for b in own], axis=0).tolist())
-    )
-    predicted, true = ((s.bits[around.slices] & BITS(1 << (index - 1))) != 0 for s in (prediction, reference))
+    predicted, true = (cropped(s, box).mask(index) for s in (prediction, reference))
     ml = prediction.geometry.voxel_ml
     volumes = {"predicted_ml": float(predicted.sum() * ml), "reference_ml": float(true.sum() * ml)}
     if not true.any():

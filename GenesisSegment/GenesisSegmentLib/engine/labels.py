@@ -9,8 +9,8 @@ Forms:
 * a folder with one mask per class, ``<class>.nii.gz``;
 * a Slicer segmentation (.seg.nrrd), overlapping layers included.
 
-A label map holds one class per voxel: where a lesion was painted over its organ, the organ has a hole. The other two
-forms keep overlaps.
+A label map holds one class per voxel: where a lesion was painted over its organ, the organ has a hole, which is filled
+(:mod:`GenesisSegmentLib.engine.hosts`). The other two forms keep overlaps.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from ..core.geometry import Geometry
 from ..core.segmentation import BITS, MAX_CLASSES, Segmentation
 from .export.segnrrd import COMPUTED_FIELD
 from .export.targets import FOLDER_TABLE, suffix_of, table_path
+from .hosts import organs_with_lesions
 from .images.itk_files import read_metaimage, read_nrrd
 from .images.nifti import read_nifti
 from .images.sitk import geometry_from_sitk
@@ -43,11 +44,13 @@ _AGAIN = "Copy or export the file again."
 class Labels:
     """Labels from a file. ``segmentation.classes`` are the classes that were looked for, marked or not.
 
-    ``notes`` are sentences for the person, such as names that were passed over.
+    ``notes`` are sentences for the person, such as names that were passed over. ``is_empty_outside``: the file may
+    cover its segments alone, and beyond its grid nothing is marked; otherwise, nothing is known there.
     """
 
     segmentation: Segmentation
     notes: tuple[str, ...] = ()
+    is_empty_outside: bool = False
 
 
 def read_labels(path: Path | str) -> Labels:
@@ -79,7 +82,8 @@ def _read_label_map(path: Path) -> Labels:
             f"{path.name} has no {table_file.name} beside it, so it cannot be told which value is which class.",
             'Write one, such as {"labels": {"1": "spleen", "2": "liver"}}.',
         )
-    values, classes, notes = _value_table(_json(table_file), table_file)
+    table = _json(table_file)
+    values, classes, notes = _value_table(table, table_file)
     labels, geometry = _read_values(path)
     lut = np.zeros(np.iinfo(labels.dtype).max + 1, dtype=BITS)
     for value, index in values.items():
@@ -93,7 +97,28 @@ def _read_label_map(path: Path) -> Labels:
     if unknown:
         listed = ", ".join(str(v) for v in sorted(unknown))
         raise InputError(f"{path.name} holds values that {table_file.name} does not explain: {listed}.", "Add them.")
-    return Labels(Segmentation(bits, geometry, classes), notes)
+    painted = Segmentation(bits, geometry, classes)
+    whole, folded = organs_with_lesions(painted)
+    return Labels(whole, (*notes, *folded, *_still_hidden(table, painted, whole)))
+
+
+def _still_hidden(table: dict[str, Any], painted: Segmentation, whole: Segmentation) -> tuple[str, ...]:
+    """Says which classes lack voxels that, by our own table, were painted over and are not under a lesion."""
+    lost = table.get("overlaps_lost")
+    short = []
+    for c in whole.classes:
+        hidden = lost.get(str(c), 0) if isinstance(lost, dict) else 0
+        if (
+            hidden
+            and isinstance(hidden, int)
+            and hidden > np.count_nonzero(whole.mask(c)) - np.count_nonzero(painted.mask(c))
+        ):
+            short.append(class_table()[c].slug)
+    if not short:
+        return ()
+    return (
+        f"Other classes were painted over parts of {', '.join(short)}: a .seg.nrrd or a folder of masks keeps them.",
+    )
 
 
 def _value_table(table: dict[str, Any], path: Path) -> tuple[dict[int, int], tuple[int, ...], tuple[str, ...]]:
@@ -126,8 +151,11 @@ def _value_table(table: dict[str, Any], path: Path) -> tuple[dict[int, int], tup
 def _read_folder(folder: Path) -> Labels:
     table_file = folder / FOLDER_TABLE
     notes: tuple[str, ...] = ()
+    geometry: Geometry | None = None
     if table_file.is_file():
-        files, classes = _folder_table(_json(table_file), table_file)
+        table = _json(table_file)
+        files, classes = _folder_table(table, table_file)
+        geometry = None if files else _table_grid(table, table_file)
     else:
         masks = (path for path in sorted(folder.iterdir()) if suffix_of(path) in _READERS and path.name[0] != ".")
         found = {path: class_named(path.name[: -len(suffix_of(path))]) for path in masks}
@@ -136,18 +164,32 @@ def _read_folder(folder: Path) -> Labels:
         classes = set(files)
     if not classes:
         raise InputError(f"There is no mask in {folder}.", "Give a folder with one mask per class: spleen.nii.gz, ...")
-    if not files:
-        raise InputError(f"No class was found in {folder}, so its grid is not known.", "Give a label map instead.")
-    geometry: Geometry | None = None
+    bits = None if geometry is None else np.zeros(geometry.shape, dtype=BITS, order="F")
     for index, path in files.items():
         mask, own = _read_values(path)
-        if geometry is None:
+        if geometry is None or bits is None:
             geometry, bits = own, np.zeros(own.shape, dtype=BITS, order="F")
         if not own.matches(geometry):
             raise GeometryError(f"The masks in {folder} lie on different grids ({path.name}).", _AGAIN)
         bits[mask != 0] |= BITS(1 << (index - 1))
-    assert geometry is not None  # there was a file
+    assert geometry is not None  # from the table or from a file
+    assert bits is not None
     return Labels(Segmentation(bits, geometry, tuple(sorted(classes))), notes)
+
+
+def _table_grid(table: dict[str, Any], path: Path) -> Geometry:
+    """The grid on which nothing was found."""
+    if "ijk_to_ras" not in table:
+        raise InputError(
+            f"No class was found in {path.parent}, and {path.name} does not say on which grid.",
+            "Segment again, or give a .seg.nrrd or a label map instead.",
+        )
+    try:
+        geometry = Geometry(tuple(table["shape"]), np.array(table["ijk_to_ras"], dtype=np.float64))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path.name} does not describe a grid.", _AGAIN) from error
+    geometry.check()
+    return geometry
 
 
 def _folder_table(table: dict[str, Any], path: Path) -> tuple[dict[int, Path], set[int]]:
@@ -192,7 +234,8 @@ def _read_seg_nrrd(path: Path) -> Labels:
     classes |= {index for slug in fields.get(COMPUTED_FIELD, "").split() if (index := class_named(slug))}
     if not classes:
         raise InputError(f"{path.name} holds no segment that is named like one of the classes.", "Rename its segments.")
-    return Labels(Segmentation(bits, geometry, tuple(sorted(classes))), _passed_over(unknown))
+    segmentation = Segmentation(bits, geometry, tuple(sorted(classes)))
+    return Labels(segmentation, _passed_over(unknown), is_empty_outside=True)
 
 
 def class_named(name: str) -> int | None:

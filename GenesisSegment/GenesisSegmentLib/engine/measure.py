@@ -15,8 +15,9 @@ from ..core.classes import class_table
 from ..core.errors import GeometryError
 from ..core.files import atomic_file
 from ..core.geometry import Box, Geometry
-from ..core.segmentation import BITS, Segmentation, class_boxes
+from ..core.segmentation import Segmentation, class_boxes
 from ..core.volume import Volume
+from .alignment import cropped
 from .components import components
 from .diameters import axial_diameters
 
@@ -78,7 +79,7 @@ def _measurement(index: int, box: Box | None, segmentation: Segmentation, volume
     structure = class_table()[index]
     if box is None:
         return Measurement(index, structure.slug, 0, 0.0, None, None, False, () if structure.is_lesion else None)
-    mask = (segmentation.bits[box.slices] & BITS(1 << (index - 1))) != 0
+    mask = cropped(segmentation, box).mask(index)
     lesions = tuple(_lesions(mask, box, volume)) if structure.is_lesion else None
     return Measurement(index, structure.slug, **_basics(mask, box, volume), lesions=lesions)
 

@@ -1,4 +1,7 @@
-"""The overview picture: three planes with contours and a legend, laid out as a radiologist expects them."""
+"""The overview picture: three planes with contours and a legend, laid out as a radiologist expects them.
+
+Where the lungs are much of what was found, two more planes show them in a lung window.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +11,48 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..core.classes import StructureClass, class_table
+from ..core.classes import class_table
 from ..core.errors import GeometryError
 from ..core.files import atomic_file
-from ..core.segmentation import Segmentation
+from ..core.segmentation import BITS, Segmentation
 from ..core.volume import Volume
+from .palette import line_color
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 WIDTH_PX, HEIGHT_PX = 1400, 1200
-"""Size of the picture; a flat volume makes it less high, but not less than ``LEAST_HEIGHT_PX``."""
+"""Size of the picture; a flat volume makes it less high, but not less than ``LEAST_HEIGHT_PX``; lungs make it wider."""
 LEAST_HEIGHT_PX = 400
-WINDOW_HU, LEVEL_HU = 400.0, 40.0
-"""The soft-tissue window."""
+LUNGS, LUNG_TUMOR = (16, 17), 30
+LUNG_SHARE = 0.2
+"""Share of what was found from which on the lungs are shown in their own window; a lung tumour always is."""
 _DPI = 100
 _MARGIN_PX, _HEADER_PX, _FOOTER_PX, _GAP_PX = 16, 44, 36, 12
 _LEGEND_LINE_PX, _LEGEND_COLUMN_PX = 21, 320
-_LINE_PX, _LESION_LINE_PX = 1.3, 2.0
-_SATURATION, _DARKEST = 1.4, 0.85
-"""Anatomical colours are muted: as thin lines on grey they need more saturation, and a bright brightest part."""
+_LINE_PX, _LESION_LINE_PX, _SEAM_PX = 1.3, 2.0, 1.6
 _SMALLEST_LETTERED_PX = 60
 _LESION_WEIGHT = 3.0
 _SEARCH_MM = 2.0
 """Step at which the planes to show are searched for."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which Hounsfield units are shown from black to white."""
+
+    width: float
+    level: float
+    remark: str
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The values shown as black and as white."""
+        return self.level - self.width / 2, self.level + self.width / 2
+
+
+SOFT_TISSUE, LUNG = Window(400, 40, ""), Window(1500, -600, "lung window")
 
 
 @dataclass(frozen=True)
@@ -85,29 +105,56 @@ def draw_overview(volume: Volume, segmentation: Segmentation, title: str, note: 
     spacing = volume.geometry.reoriented(change).spacing
     voxels, bits = change.apply(volume.voxels), change.apply(segmentation.bits)
     present = segmentation.present()
-    position = best_position(bits, present, spacing)
-
     width_mm, depth_mm, height_mm = (n * s for n, s in zip(bits.shape, spacing, strict=True))
     scale = min(
         (WIDTH_PX - 2 * _MARGIN_PX - _GAP_PX) / (width_mm + depth_mm),
         (HEIGHT_PX - _HEADER_PX - _FOOTER_PX - _GAP_PX) / (depth_mm + height_mm),
     )
     right, lower = _MARGIN_PX + width_mm * scale + _GAP_PX, _HEADER_PX + depth_mm * scale + _GAP_PX
-    sheet = _Sheet.of_height(max(LEAST_HEIGHT_PX, round(lower + height_mm * scale + _FOOTER_PX)))
+    height = max(LEAST_HEIGHT_PX, round(lower + height_mm * scale + _FOOTER_PX))
     corners = ((_MARGIN_PX, _HEADER_PX), (_MARGIN_PX, lower), (right, lower))
-    for plane, (left, top) in zip(PLANES, corners, strict=True):
-        at = position[plane.through]
-        image, masks = plane.cut(voxels, at), plane.cut(bits, at)
+    position = best_position(bits, present, spacing)
+    panels = [(plane, position, SOFT_TISSUE, *corner) for plane, corner in zip(PLANES, corners, strict=True)]
+    width, windows = WIDTH_PX, [SOFT_TISSUE]
+    if lungs := _lungs_to_show(bits, present, spacing):
+        position = best_position(bits, lungs, spacing)
+        panels += [(plane, position, LUNG, WIDTH_PX, top) for plane, (_, top) in zip(PLANES, corners[:2], strict=False)]
+        width, windows = round(WIDTH_PX + width_mm * scale + _MARGIN_PX), [SOFT_TISSUE, LUNG]
+
+    sheet = _Sheet.of_size(width, height)
+    for plane, at, window, left, top in panels:
+        image, masks = (plane.cut(array, at[plane.through]) for array in (voxels, bits))
         size_mm = image.shape[1] * spacing[plane.across], image.shape[0] * spacing[plane.up]
         axes = sheet.axes(left, top, size_mm[0] * scale, size_mm[1] * scale)
-        _draw_slice(axes, image, masks, present, size_mm)
-        _draw_letters(axes, plane, size_mm[0] * scale, size_mm[1] * scale)
+        _draw_slice(axes, image, masks, present, size_mm, window)
+        _draw_letters(axes, plane, window, size_mm[0] * scale, size_mm[1] * scale)
     _draw_legend(sheet, segmentation, right + _GAP_PX, depth_mm * scale)
     _draw_scale_bar(sheet, scale, width_mm)
-    foot = "     ".join(filter(None, (f"W {WINDOW_HU:g}  L {LEVEL_HU:g}", note)))
-    sheet.write(_MARGIN_PX, sheet.height - 22, foot, size=9, color="0.65")
+    stated = (f"{w.remark or 'soft tissue'}: W {w.width:g}  L {w.level:g}" for w in windows)
+    sheet.write(_MARGIN_PX, sheet.height - 22, "     ".join(filter(None, (*stated, note))), size=9, color="0.65")
     sheet.write(_MARGIN_PX, 14, title, size=12, color="white", weight="bold")
     return sheet.figure
+
+
+def _lungs_to_show(bits: np.ndarray, present: tuple[int, ...], spacing: tuple[float, float, float]) -> tuple[int, ...]:
+    """The lungs and their tumours where they are much of what was found; else nothing."""
+    lungs = tuple(c for c in (*LUNGS, LUNG_TUMOR) if c in present)
+    if LUNG_TUMOR in lungs or not lungs:
+        return lungs
+    coarse, _ = _thinned(bits, spacing)
+    in_lungs = int(np.count_nonzero(coarse & BITS(sum(1 << (c - 1) for c in lungs))))
+    share = in_lungs / max(1, int(np.count_nonzero(coarse)))
+    return lungs if share >= LUNG_SHARE else ()
+
+
+def _thinned(bits: np.ndarray, spacing: tuple[float, float, float]) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Every n-th voxel, about :data:`_SEARCH_MM` apart, and n along each axis."""
+    steps = tuple(max(1, int(_SEARCH_MM / s)) for s in spacing)
+    return bits[tuple(slice(None, None, step) for step in steps)], steps
+
+
+def _has(bits: np.ndarray, index: int) -> np.ndarray:
+    return (bits & BITS(1 << (index - 1))) != 0
 
 
 def best_position(
@@ -117,11 +164,10 @@ def best_position(
 
     Without any class it is the middle.
     """
-    steps = tuple(max(1, int(_SEARCH_MM / s)) for s in spacing)
-    coarse = bits[tuple(slice(None, None, step) for step in steps)]
+    coarse, steps = _thinned(bits, spacing)
     scores = [np.zeros(n) for n in coarse.shape]
     for c in present:
-        mask = (coarse >> np.uint32(c - 1) & 1).astype(bool)
+        mask = _has(coarse, c)
         weight = _LESION_WEIGHT if class_table()[c].is_lesion else 1.0
         for axis, score in enumerate(scores):
             area = np.count_nonzero(mask, axis=tuple(a for a in range(3) if a != axis))
@@ -133,34 +179,26 @@ def best_position(
     return i, j, k
 
 
-def line_color(structure: StructureClass) -> tuple[float, float, float]:
-    """The class's colour in 0..1, made to stand out as a line on a grey picture."""
-    from matplotlib.colors import hsv_to_rgb, rgb_to_hsv
-
-    hue, saturation, value = rgb_to_hsv(np.array(structure.color) / 255)
-    r, g, b = hsv_to_rgb((hue, min(1.0, saturation * _SATURATION), max(value, _DARKEST)))
-    return float(r), float(g), float(b)
-
-
 @dataclass(frozen=True)
 class _Sheet:
     """A black figure measured in pixels from its upper left corner."""
 
     figure: Figure
+    width: int
     height: int
 
     @classmethod
-    def of_height(cls, height: int) -> _Sheet:
+    def of_size(cls, width: int, height: int) -> _Sheet:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(WIDTH_PX / _DPI, height / _DPI), dpi=_DPI, facecolor="black")
+        figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor="black")
         FigureCanvasAgg(figure)
-        return cls(figure, height)
+        return cls(figure, width, height)
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
         bottom = self.height - top - height
-        box = (left / WIDTH_PX, bottom / self.height, width / WIDTH_PX, height / self.height)
+        box = (left / self.width, bottom / self.height, width / self.width, height / self.height)
         axes = self.figure.add_axes(box)
         axes.set_axis_off()
         return axes
@@ -169,35 +207,45 @@ class _Sheet:
         # A name of a file is plain text, even with dollar signs or with bytes that are none.
         text = text.encode("utf-8", "backslashreplace").decode("utf-8")
         self.figure.text(
-            left / WIDTH_PX, 1 - top / self.height, text, fontsize=size, va="top", parse_math=False, **style
+            left / self.width, 1 - top / self.height, text, fontsize=size, va="top", parse_math=False, **style
         )
 
 
 def _draw_slice(
-    axes: Axes, image: np.ndarray, bits: np.ndarray, present: tuple[int, ...], size_mm: tuple[float, float]
+    axes: Axes,
+    image: np.ndarray,
+    bits: np.ndarray,
+    present: tuple[int, ...],
+    size_mm: tuple[float, float],
+    window: Window,
 ) -> None:
     """A slice (row, column) in grey with the outlines of its classes."""
+    from matplotlib.patheffects import withStroke
+
     (rows, columns), (width, height) = image.shape, size_mm
-    low, high = LEVEL_HU - WINDOW_HU / 2, LEVEL_HU + WINDOW_HU / 2
+    low, high = window.limits
     extent = (0, width, height, 0)
     axes.imshow(image, cmap="gray", vmin=low, vmax=high, extent=extent, interpolation="bilinear", aspect="auto")
     # One empty pixel around, so that a contour closes where an organ is cut by the field of view.
     x, y = (np.arange(-1, columns + 1) + 0.5) * width / columns, (np.arange(-1, rows + 1) + 0.5) * height / rows
     padded = np.pad(bits, 1)
     for c in present:
-        mask = (padded >> np.uint32(c - 1) & 1).astype(float)
+        mask = _has(padded, c)
         if mask.any():
             structure = class_table()[c]
             thickness = (_LESION_LINE_PX if structure.is_lesion else _LINE_PX) * 72 / _DPI
-            axes.contour(x, y, mask, levels=[0.5], colors=[line_color(structure)], linewidths=thickness)
+            lines = axes.contour(x, y, mask.astype(float), levels=[0.5], colors=[line_color(c)], linewidths=thickness)
+            if window is LUNG:  # where all soft tissue is white, a dark seam keeps pale lines visible
+                seam = withStroke(linewidth=thickness + _SEAM_PX * 72 / _DPI, foreground="black", alpha=0.5)
+                lines.set(path_effects=[seam], linewidths=thickness + 0.4)
     axes.set(xlim=(0, width), ylim=(height, 0))
 
 
-def _draw_letters(axes: Axes, plane: Plane, width_px: float, height_px: float) -> None:
+def _draw_letters(axes: Axes, plane: Plane, window: Window, width_px: float, height_px: float) -> None:
     """Letters of the directions at the edges, left out where a thin panel has no room for them."""
     left, right, top, bottom = plane.letters
     if height_px >= _SMALLEST_LETTERED_PX:
-        _mark(axes, 0, 1, plane.name, color="0.8", size=9)
+        _mark(axes, 0, 1, ", ".join(filter(None, (plane.name, window.remark))), color="0.8", size=9)
         _mark(axes, 0.5, 1, top)
         _mark(axes, 0.5, 0, bottom)
     if width_px >= _SMALLEST_LETTERED_PX:
@@ -236,8 +284,8 @@ def _draw_legend(sheet: _Sheet, segmentation: Segmentation, left: float, height:
         x, y = left + n // lines * column, _HEADER_PX + n % lines * _LEGEND_LINE_PX
         color, value = "0.5", "not found"
         if found:
-            sheet.write(x, y - 2, "\u25a0", size=13, color=line_color(structure))
-            volume_ml = np.count_nonzero(occupied >> np.uint32(c - 1) & 1) * segmentation.geometry.voxel_ml
+            sheet.write(x, y - 2, "\u25a0", size=13, color=line_color(c))
+            volume_ml = np.count_nonzero(_has(occupied, c)) * segmentation.geometry.voxel_ml
             color, value = "0.92", f"{volume_ml:.0f} ml" if volume_ml >= 10 else f"{volume_ml:.1f} ml"
         sheet.write(x + 20, y, structure.name, size=10.5, color=color)
         sheet.write(x + _LEGEND_COLUMN_PX, y, value, size=10.5, color=color, ha="right")
@@ -248,7 +296,7 @@ def _draw_scale_bar(sheet: _Sheet, scale: float, width_mm: float) -> None:
     from matplotlib.patches import Rectangle
 
     length_mm = max((mm for mm in (10, 50, 100) if mm <= width_mm / 3), default=1)
-    left = WIDTH_PX - _MARGIN_PX - length_mm * scale
-    corner, size = (left / WIDTH_PX, 16 / sheet.height), (length_mm * scale / WIDTH_PX, 3 / sheet.height)
+    left = sheet.width - _MARGIN_PX - length_mm * scale
+    corner, size = (left / sheet.width, 16 / sheet.height), (length_mm * scale / sheet.width, 3 / sheet.height)
     sheet.figure.add_artist(Rectangle(corner, *size, transform=sheet.figure.transFigure, color="0.65"))
     sheet.write(left - _GAP_PX, sheet.height - 22, f"{length_mm / 10:g} cm", size=9, color="0.65", ha="right")

@@ -1,4 +1,4 @@
-"""The nnU-Net variant of Models Genesis (models.md 4.2).
+"""The nnU-Net variant of Models Genesis (Zhou et al., "Models Genesis", 2021).
 
 Literature: Zhou et al., "Models Genesis", Medical Image Analysis 2021; Isensee et al., "nnU-Net", Nature Methods 2021.
 """

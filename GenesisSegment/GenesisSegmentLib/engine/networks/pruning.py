@@ -1,7 +1,8 @@
 """What every form of UNet++ shares: its levels, its heads, and cutting it down to a smaller network.
 
 Level L keeps the nodes X(i,j) with i + j <= L. None of them needs a node beyond it, so the smaller network is a subset
-of the same weights, and it gives what the head of X(0,L) gives in the whole network (models.md 5).
+of the same weights, and it gives what the head of X(0,L) gives in the whole network (Zhou et al.,
+"UNet++", IEEE TMI 2020).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The SegResNet of the SuPreM release: MONAI's network in the published configuration (models.md 1.9).
+"""The SegResNet of the SuPreM release: MONAI's network in the published configuration.
 
 Literature: Myronenko, "3D MRI brain tumor segmentation using autoencoder regularization", BrainLes 2018; Li et al.,
 "How Well Do Supervised 3D Models Transfer to Medical Imaging Tasks?", ICLR 2024.

@@ -1,4 +1,4 @@
-"""The Swin UNETR backbone of the Universal Model, with the patch merging it was trained with (models.md 1.5).
+"""The Swin UNETR backbone of the Universal Model, with the patch merging it was trained with.
 
 Literature: Hatamizadeh et al., "Swin UNETR", BrainLes 2021; Liu et al., "Swin Transformer", ICCV 2021.
 """

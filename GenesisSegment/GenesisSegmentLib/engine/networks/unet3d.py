@@ -1,4 +1,4 @@
-"""The 3-D U-Net of Models Genesis, which is also a backbone of the Universal Model (models.md 1.4, 4.1).
+"""The 3-D U-Net of Models Genesis, which is also a backbone of the Universal Model.
 
 Literature: Zhou et al., "Models Genesis", Medical Image Analysis 2021.
 """

@@ -1,4 +1,4 @@
-"""UNet++ in MONAI's form: nested skip paths, deep supervision, and pruning to a smaller network (models.md 1.6, 5).
+"""UNet++ in MONAI's form: nested skip paths, deep supervision, and pruning to a smaller network.
 
 Literature: Zhou et al., "UNet++: Redesigning Skip Connections to Exploit Multiscale Features", IEEE TMI 2020.
 """

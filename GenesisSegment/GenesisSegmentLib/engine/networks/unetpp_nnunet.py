@@ -1,4 +1,4 @@
-"""UNet++ in nnU-Net's form, with five poolings (models.md 5).
+"""UNet++ in nnU-Net's form, with five poolings.
 
 Literature: Zhou et al., "UNet++: Redesigning Skip Connections to Exploit Multiscale Features", IEEE TMI 2020.
 """

@@ -1,4 +1,4 @@
-"""The CLIP-Driven Universal Model: a backbone, and a head whose weights are made per class (models.md 1.3).
+"""The CLIP-Driven Universal Model: a backbone, and a head whose weights are made per class.
 
 Literature: Liu et al., "CLIP-Driven Universal Model for Organ Segmentation and Tumor Detection", ICCV 2023.
 """
@@ -34,7 +34,7 @@ class Backbone(Protocol):
 
 
 class UniversalModel(nn.Module):
-    """Backbone, text embedding and the per-class head of models.md 1.3.
+    """Backbone, text embedding and the per-class head (Liu et al., ICCV 2023).
 
     ``embedding="word"`` keeps the text features in the buffer ``organ_embedding`` (classes, 512), not normalised;
     ``"random"`` learns them in an ``Embedding`` (classes, 256). State-dict keys and their order are the published ones.

@@ -51,7 +51,8 @@ def _figure_rows(figures: tuple[CaseFigures, ...]) -> list[str]:
             numbers = " | ".join(
                 "-" if n is None else f"{n:.{d}f}" for n, d in ((s.dice, 2), (s.nsd, 2), (s.hd95_mm, 0))
             )
-            rows.append(f"| {figure.case} | {s.name} | {numbers} | {s.status} |")
+            extent = f" ({s.predicted_ml:.1f} ml)" if s.status == "false positive" else ""
+            rows.append(f"| {figure.case} | {s.name} | {numbers} | {s.status}{extent} |")
     return rows
 
 

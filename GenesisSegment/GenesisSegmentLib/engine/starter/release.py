@@ -5,21 +5,22 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from ...core.classes import class_table
 from ...core.errors import InputError
-from ...core.files import atomic_file
+from ...core.files import atomic_file, sha256_of
 from ...core.jobs import Job
+from ...core.volume import Volume
 from ..evaluate import ClassScore, evaluate
 from ..images.reading import read_volume
 from ..inference.spec import RunOptions
 from ..labels import read_labels
-from ..models.cache import sha256_of
 from ..models.store import ModelStore
 from ..open_model import open_segmenter
 from .augment import SampleRecipe
@@ -42,6 +43,13 @@ class CaseFigures:
     region: str
     label_kind: str
     scores: tuple[ClassScore, ...]
+
+
+class Segments(Protocol):
+    """What a segmenter does here."""
+
+    def segment(self, volume: Volume, options: RunOptions) -> Any:
+        """A result with the ``segmentation``."""
 
 
 def ship(checkpoint: Path, models: Path) -> Path:
@@ -79,31 +87,53 @@ def write_facts(models: Path) -> None:
     write_json(path, catalogue)
 
 
-def measure_starter(data: Path, trained_on: list[TrainingCase]) -> tuple[CaseFigures, ...]:
+def measure_starter(data: Path, trained_on: Sequence[TrainingCase]) -> tuple[CaseFigures, ...]:
     """Runs the shipped file on every labelled CT of ``data`` whose patient it was not trained on.
 
     Raises:
         InputError: there is none.
     """
-    job = Job()
     model = ModelStore.of_this_person().resolve("starter")
-    segmenter = open_segmenter(model, job, device="cpu")
-    used = {case.name for case in trained_on}
-    figures = []
-    with (data / "CASES.csv").open(encoding="utf-8", newline="") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["case"] not in used and row["labelled"] == "yes"]
-    for row in rows:
-        reference = read_labels(data / row["path"]).segmentation
-        classes = set(reference.present()) & set(model.facts.offered)
-        if not classes or NOT_STATED in row["licence"].upper():
-            continue
-        volume = read_volume(data / row["path"] / "ct.nii.gz")
-        result = segmenter.segment(volume, RunOptions())
-        scores = evaluate(result.segmentation, reference, sorted(classes))
-        figures.append(CaseFigures(row["case"], row["licence"], row["region"], row["label_kind"], scores))
-    if not figures:
+    segmenter = open_segmenter(model, Job(), device="cpu")
+    rows = unseen_cases(data, {case.name for case in trained_on})
+    figures = [case_figures(data, row, segmenter, model.facts.offered) for row in rows]
+    measured = tuple(figure for figure in figures if figure is not None)
+    if not measured:
         raise InputError(f"{data} has no labelled CT that the starter was not trained on.", "Add one.")
-    return tuple(figures)
+    return measured
+
+
+def unseen_cases(data: Path, trained_on: Set[str]) -> list[dict[str, str]]:
+    """Rows of CASES.csv of labelled CTs under a stated licence, of patients of whom no case was trained on.
+
+    One patient may have several cases: the same scan cropped, or its label map alone.
+    """
+    cases, maps = (_rows(data / name) for name in ("CASES.csv", "labelmaps/LABELMAPS.csv"))
+    seen = {row["patient_group"] for row in (*cases, *maps) if row["case"] in trained_on}
+    return [
+        row
+        for row in cases
+        if row["patient_group"] not in seen and row["labelled"] == "yes" and NOT_STATED not in row["licence"].upper()
+    ]
+
+
+def case_figures(data: Path, row: dict[str, str], segmenter: Segments, offered: Iterable[int]) -> CaseFigures | None:
+    """Scores of the offered classes that the case's reference knows about, marked or not; None where it knows none.
+
+    A class that is annotated as absent has its place: what is found of it is false.
+    """
+    reference = read_labels(data / row["path"]).segmentation
+    classes = sorted(set(reference.classes) & set(offered))
+    if not classes:
+        return None
+    result = segmenter.segment(read_volume(data / row["path"] / "ct.nii.gz"), RunOptions())
+    scores = evaluate(result.segmentation, reference, classes)
+    return CaseFigures(row["case"], row["licence"], row["region"], row["label_kind"], scores)
+
+
+def _rows(table: Path) -> list[dict[str, str]]:
+    with table.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
 
 
 def write_json(path: Path, document: Any) -> None:

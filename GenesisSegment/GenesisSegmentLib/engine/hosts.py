@@ -1,0 +1,81 @@
+"""Organs include their lesions: a tumour of the liver is liver, too.
+
+The universal model was taught so (Liu et al., arXiv 2301.00785: lesion labels are folded into their organ), but a label
+map, and a segmentation drawn without overlaps, has a hole in the organ where the lesion was painted over it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from ..core.classes import class_table
+from ..core.segmentation import BITS, Segmentation, class_boxes
+from .alignment import joined
+from .components import components, dilated
+
+LIVER, VESSEL_TUMOR = 6, 29
+
+
+@cache
+def families() -> dict[tuple[int, ...], tuple[int, ...]]:
+    """Lesion classes by the organs that they may lie in."""
+    table: dict[tuple[int, ...], tuple[int, ...]] = {}
+    for c, structure in class_table().items():
+        # The tumours of the hepatic-vessel data are tumours of the liver, beside the vessels: no vessel includes them.
+        hosts = (LIVER,) if c == VESSEL_TUMOR else structure.hosts
+        if hosts:
+            table[hosts] = (*table.get(hosts, ()), c)
+    return table
+
+
+def organs_with_lesions(segmentation: Segmentation) -> tuple[Segmentation, tuple[str, ...]]:
+    """The segmentation with every lesion counted as part of its organ, too, and what that changed, as sentences.
+
+    Only organs that were looked for grow. A lesion of a paired organ belongs to the side that it touches; one that
+    touches none, or both, is left as it is.
+    """
+    bits, boxes = segmentation.bits, class_boxes(segmentation.bits)
+    grown: list[str] = []
+    unclear: list[str] = []
+    for hosts, members in families().items():
+        lesions = [c for c in members if c in boxes and c in segmentation.classes]
+        known = [c for c in hosts if c in segmentation.classes]
+        if not lesions or not known:
+            continue
+        if bits is segmentation.bits:
+            bits = bits.copy(order="K")
+        box = joined(boxes[c] for c in lesions).grown(1, bits.shape)
+        names = " and ".join(class_table()[c].slug for c in lesions)
+        before = bits[box.slices].copy()
+        left = _fold(bits[box.slices], hosts, known, sum(1 << (c - 1) for c in lesions))
+        changed = np.bitwise_or.reduce(before ^ bits[box.slices], axis=None)
+        grown += [f"{names} as {class_table()[c].slug}" for c in known if int(changed) >> (c - 1) & 1]
+        unclear += [f"{left} of {names}"] * (left > 0 and len(known) == len(hosts))
+    notes = [f"Organs include their lesions: {', '.join(grown)}."] * bool(grown)
+    notes += [f"Pieces that could belong to either side count as no organ: {', '.join(unclear)}."] * bool(unclear)
+    return Segmentation(bits, segmentation.geometry, segmentation.classes), tuple(notes)
+
+
+def _fold(bits: np.ndarray, hosts: tuple[int, ...], known: list[int], lesions: int) -> int:
+    """Sets the bit of its organ in every voxel of the lesions; returns how many pieces have no certain organ."""
+    mask = (bits & BITS(lesions)) != 0
+    if len(hosts) == 1:
+        bits[mask] |= _bit(hosts[0])
+        return 0
+    left = 0
+    found = components(mask)
+    for rank, inner in enumerate(found.boxes):
+        around = inner.grown(1, bits.shape)  # type: ignore[arg-type]
+        piece = found.labels[around.slices] == found.order[rank]
+        rim = bits[around.slices][dilated(piece, (1, 1, 1)) & ~mask[around.slices]]
+        touched = [c for c in known if (rim & _bit(c)).any()]
+        if len(touched) == 1:
+            bits[around.slices][piece] |= _bit(touched[0])
+        left += len(touched) != 1
+    return left
+
+
+def _bit(index: int) -> np.uint32:
+    return BITS(1 << (index - 1))

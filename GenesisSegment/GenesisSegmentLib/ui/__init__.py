@@ -1,0 +1,1 @@
+"""The panel inside Slicer: widgets render what the controller says and send commands; no decisions."""

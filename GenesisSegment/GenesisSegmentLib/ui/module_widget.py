@@ -1,0 +1,131 @@
+"""Puts the module together: the controller with its collaborators, and the panels that show what it says."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import qt
+import slicer
+
+from ..core.worker_client import WorkerClient
+from ..core.workflow.controller import Controller
+from ..core.workflow.view import View
+from ..mrml.editing import Editor
+from ..mrml.scene import Scene
+from .correct_panel import CorrectPanel
+from .dicom_seg import export_dicom_seg
+from .export_panel import ExportPanel
+from .installer import Installer
+from .launch import bulk_folder, worker_launch
+from .learn_panel import LearnPanel
+from .segment_editor import SegmentEditor
+from .segment_panel import SegmentPanel
+from .segmentation_watch import SegmentationWatch
+from .settings import Settings
+from .setup_panel import SetupPanel
+from .shortcuts import Shortcuts
+from .status_strip import StatusPanel
+
+_TICK_MS = 100
+
+
+def build(ui: Any, root: Any) -> ModuleWidget:
+    """The panel on Slicer's scene, with a worker that starts when it is first needed."""
+    editor = SegmentEditor(ui.segmentEditorWidget)
+    scene = Scene(slicer.mrmlScene, Editor(editor.logic, editor.save_state_for_undo), export_dicom_seg)
+    settings = Settings()
+    worker = WorkerClient(worker_launch(), bulk_folder())
+    controller = Controller(scene, worker, Installer(), settings, time.monotonic)
+    return ModuleWidget(ui, root, controller, editor)
+
+
+class ModuleWidget:
+    """The panels of the module and the one controller behind them.
+
+    ``ui`` has the widgets of the ``.ui`` file by name; ``root`` is the widget that holds them.
+    """
+
+    def __init__(self, ui: Any, root: Any, controller: Any, editor: SegmentEditor) -> None:
+        self.controller = controller
+        self._editor = editor
+        self._is_entered = False
+        self._timer = qt.QTimer(root)
+        self._timer.setInterval(_TICK_MS)
+        self._timer.connect("timeout()", controller.tick)
+        self._panels = (
+            StatusPanel(ui, controller),
+            SetupPanel(ui, controller),
+            SegmentPanel(ui, controller),
+            CorrectPanel(ui, controller, editor),
+            LearnPanel(ui, controller),
+            ExportPanel(ui, controller),
+        )
+        self._watch = SegmentationWatch(controller.segmentation_edited, root)
+        self._shortcuts = Shortcuts(ui, slicer.util.mainWindow() or root)
+        controller.changed.connect(self._render)
+        self._render(controller.view)
+
+    def enter(self) -> None:
+        """The module was opened."""
+        self._is_entered = True
+        self._editor.prepare()
+        self.controller.start()
+        self._editor.enter()
+        self._shortcuts.set_active(True)
+        self._render(self.controller.view)
+
+    def exit(self) -> None:
+        """The module was left; a run goes on."""
+        self._is_entered = False
+        self._shortcuts.set_active(False)
+        self._editor.exit()
+        self.controller.stop()
+        self._set_ticking(self.controller.view)
+
+    def close(self) -> None:
+        """The module is unloaded or loaded anew."""
+        if self._is_entered:
+            self.exit()
+        self._timer.stop()
+        self._watch.stop()
+        self._shortcuts.delete()
+        self._editor.forget_scene()
+        self.controller.changed.disconnect(self._render)
+        self.controller.close()
+
+    def scene_about_to_close(self) -> None:
+        """Lets go of every node before the scene does."""
+        self._watch.stop()
+        self._editor.forget_scene()
+        self.controller.scene_about_to_close()
+
+    def scene_closed(self) -> None:
+        """The scene is empty."""
+        if self._is_entered:
+            self._editor.prepare()
+        self.controller.scene_closed()
+
+    def scene_loaded(self) -> None:
+        """A scene was read into this one."""
+        if self._is_entered:
+            self._editor.prepare()
+        self.controller.scene_loaded()
+
+    def node_removed(self, node: Any) -> None:
+        """A node was taken out of the scene."""
+        if node is not None and (node.IsA("vtkMRMLVolumeNode") or node.IsA("vtkMRMLSegmentationNode")):
+            self.controller.volume_removed(node.GetID())
+
+    def _render(self, view: View) -> None:
+        for panel in self._panels:
+            panel.update(view)
+        self._watch.follow(view.correct.segmentation_id)
+        self._set_ticking(view)
+
+    def _set_ticking(self, view: View) -> None:
+        wanted = self._is_entered or view.status.kind == "busy"
+        if wanted and not self._timer.active:
+            self._timer.start()
+        elif not wanted and self._timer.active:
+            self._timer.stop()

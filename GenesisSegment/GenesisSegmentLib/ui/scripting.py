@@ -1,0 +1,65 @@
+"""Segments without the panel, for scripts and for the self-test: the same controller, waited for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import slicer
+
+from ..core.classes import all_classes
+from ..core.errors import GenesisError
+from ..core.worker_client import WorkerClient
+from ..core.workflow.controller import Controller
+from ..core.workflow.states import State
+from ..mrml.editing import Editor
+from ..mrml.scene import Scene
+from .dicom_seg import export_dicom_seg
+from .installer import Installer
+from .launch import bulk_folder, worker_launch
+from .segment_editor import editor_logic, parameter_node
+
+_PAUSE_S = 0.05
+
+
+class _Unkept(dict):
+    """Settings for this call alone: a script does not change what the person chose in the panel."""
+
+    def set(self, key: str, value: str) -> None:
+        """Keeps a text."""
+        self[key] = value
+
+
+def segment(volume_id: str, classes: Iterable[int] | None = None, device: str = "auto", model: str = "starter") -> str:
+    """Segments a CT of the scene and waits for it; returns the ID of the segmentation node.
+
+    ``classes`` are class indices, None all that the model offers. Slicer's events are handled meanwhile.
+
+    Raises:
+        GenesisError: it could not be done; says why.
+    """
+    logic = editor_logic()
+    logic.SetSegmentEditorNode(parameter_node())
+    scene = Scene(slicer.mrmlScene, Editor(logic), export_dicom_seg)
+    controller = Controller(scene, WorkerClient(worker_launch(), bulk_folder()), Installer(), _Unkept(), time.monotonic)
+    try:
+        controller.start()
+        controller.choose_volume(volume_id)
+        controller.choose_model(model)
+        controller.choose_device(device)
+        if classes is not None:
+            controller.check_classes(tuple(all_classes()), False)
+            controller.check_classes(tuple(classes), True)
+        button = controller.view.segment.segment
+        if not button.is_enabled:
+            raise GenesisError(button.tip)
+        controller.segment()
+        while controller.view.state is State.PREDICTING:
+            controller.tick()
+            slicer.app.processEvents()
+            time.sleep(_PAUSE_S)
+        if controller.view.state is not State.REVIEWING:
+            raise GenesisError(controller.view.status.text)
+        return controller.view.correct.segmentation_id
+    finally:
+        controller.close()

@@ -1,0 +1,76 @@
+"""What the starter is measured on, and what its card says of it."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import nibabel
+import numpy as np
+import pytest
+
+from GenesisSegmentLib.core.segmentation import Segmentation, pack
+from GenesisSegmentLib.engine.starter.model_card import _figure_rows
+from GenesisSegmentLib.engine.starter.release import case_figures, unseen_cases
+
+SPLEEN, LIVER, AORTA = 1, 6, 8
+SHAPE = (24, 24, 20)
+HEAD = "case,path,licence,region,labelled,label_kind,patient_group\n"
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Two crops of one patient, another patient whose label map alone is known, one without labels, one unclear."""
+    (tmp_path / "labelmaps").mkdir()
+    (tmp_path / "labelmaps" / "LABELMAPS.csv").write_text("case,patient_group\nmap_b,B\n")
+    rows = ["a_whole,a,CC BY 4.0,chest,yes,manual,A", "a_crop,a2,CC BY-NC 3.0,chest,yes,manual,A"]
+    rows += ["b_ct,b,CC BY 4.0,abdomen,yes,manual,B", "c,c,CC BY 4.0,abdomen,yes,manual,C"]
+    rows += ["d,d,CC BY 4.0,abdomen,no,,D", "e,e,unclear (none stated),abdomen,yes,manual,E"]
+    (tmp_path / "CASES.csv").write_text(HEAD + "\n".join(rows) + "\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "left"),
+    [
+        (set(), ["a_whole", "a_crop", "b_ct", "c"]),
+        ({"a_whole"}, ["b_ct", "c"]),
+        ({"map_b"}, ["a_whole", "a_crop", "c"]),
+        ({"a_crop", "c"}, ["b_ct"]),
+    ],
+)
+def test_no_case_of_a_patient_that_was_trained_on_is_measured(data, trained_on, left):
+    assert [row["case"] for row in unseen_cases(data, trained_on)] == left
+
+
+class Finds:
+    """Stands for a segmenter that finds a liver, and a spleen of 64 voxels."""
+
+    def segment(self, volume, options):
+        liver, spleen = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
+        liver[4:12, 4:12, 4:12] = spleen[16:20, 16:20, 4:8] = True
+        bits = pack([(LIVER, liver), (SPLEEN, spleen)], SHAPE)
+        return SimpleNamespace(segmentation=Segmentation(bits, volume.geometry, (SPLEEN, LIVER, AORTA)))
+
+
+def test_classes_that_are_annotated_and_absent_are_measured_and_their_false_volume_is_in_the_card(data):
+    folder = data / "c"
+    folder.mkdir()
+    affine = np.diag([3.0, 3.0, 5.0, 1.0])
+    ct = np.full(SHAPE, -1000, np.int16)
+    ct[2:22, 2:22] = 40
+    labels = np.zeros(SHAPE, np.uint8)
+    labels[4:12, 4:12, 4:12] = 1
+    nibabel.save(nibabel.Nifti1Image(ct, affine), folder / "ct.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(labels, affine), folder / "labels.nii.gz")
+    table = {"labels": {"1": "liver"}, "universal_model": {"1": LIVER}, "universal_model_annotated": [SPLEEN, LIVER]}
+    (folder / "labels.json").write_text(json.dumps(table))
+    (row,) = (row for row in unseen_cases(data, set()) if row["case"] == "c")
+    figure = case_figures(data, row, Finds(), (SPLEEN, LIVER, AORTA))
+    assert [(s.index, s.status, s.dice) for s in figure.scores] == [
+        (SPLEEN, "false positive", None),
+        (LIVER, "scored", 1.0),
+    ]
+    assert figure.scores[0].predicted_ml == pytest.approx(64 * 45 / 1000)
+    assert "| c | spleen | - | - | - | false positive (2.9 ml) |" in _figure_rows((figure,))
+    assert case_figures(data, row, Finds(), (AORTA,)) is None

@@ -1,0 +1,195 @@
+"""The small collaborators of the panel: how the worker is started, sample data, translation, DICOM SEG."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from GenesisSegmentLib.core import i18n
+from GenesisSegmentLib.core.errors import InputError, OutputError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def python_slicer(tmp_path, monkeypatch):
+    """A program called PythonSlicer on the PATH, as Slicer puts one there."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "PythonSlicer"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+    return program
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the program of the fixture is a shell script")
+def test_worker_runs_in_slicers_python_without_the_persons_own(slicer_bench, python_slicer, monkeypatch):
+    from GenesisSegmentLib.ui.launch import worker_launch
+
+    monkeypatch.setenv("PYTHONHOME", "/opt/other")
+    monkeypatch.setenv("PYTHONPATH", "/opt/other/lib")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:3128")
+    launch = worker_launch()
+    assert launch.argv == (str(python_slicer), "-m", "GenesisSegmentLib.worker")
+    assert "PYTHONHOME" not in launch.env
+    assert launch.env["PYTHONPATH"] == str(ROOT / "GenesisSegment")
+    assert launch.env["HTTPS_PROXY"] == "http://proxy:3128"
+    assert launch.log.is_relative_to(slicer_bench.app.cachePath)
+
+
+def test_missing_program_becomes_a_message_of_the_client(slicer_bench, tmp_path, monkeypatch):
+    from GenesisSegmentLib.core.protocol import Failure, Hello
+    from GenesisSegmentLib.core.worker_client import WorkerClient
+    from GenesisSegmentLib.ui.launch import bulk_folder, worker_launch
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    client = WorkerClient(worker_launch(), bulk_folder())
+    client.send(Hello("a"))
+    events: list = []
+    slicer_bench.wait_until(lambda: events.extend(client.pump()) or events)
+    client.close()
+    assert isinstance(events[0], Failure)
+    assert "could not be started" in events[0].what
+
+
+def test_samples_are_those_of_the_command_line():
+    pytest.importorskip("platformdirs")
+    from GenesisSegmentLib.engine.models.samples import SAMPLES as KNOWN
+    from GenesisSegmentLib.ui.sample_data import SAMPLES
+
+    for sample in SAMPLES:
+        remote = KNOWN[sample.name].remote
+        assert (sample.file, sample.url, sample.sha256) == (remote.file, remote.url, remote.sha256)
+
+
+def test_samples_are_registered_with_checksum_and_picture(slicer_bench):
+    import SampleData
+
+    from GenesisSegmentLib.ui.sample_data import register
+
+    register()
+    for source in SampleData.sources:
+        assert source["checksums"].removeprefix("SHA256:") in source["uris"]
+        assert Path(source["thumbnailFileName"]).is_file()
+        assert source["category"] == "GenesisSegment"
+
+
+def test_text_is_translated_under_the_name_of_its_own_file(bench_app, monkeypatch):
+    import slicer
+
+    from GenesisSegmentLib.core.workflow import text
+    from GenesisSegmentLib.ui import translations
+
+    asked = []
+    monkeypatch.setattr(slicer.i18n, "translate", lambda context, words: asked.append((context, words)) or words)
+    translations.install()
+    try:
+        assert text.duration_text(0.5) == "less than 1 s"
+    finally:
+        i18n.set_translator(lambda words: words)
+    assert asked == [("workflow.text", "less than 1 s")]
+
+
+def test_every_module_inside_slicer_can_be_imported(bench_app):
+    for room in ("ui", "mrml"):
+        for path in (ROOT / "GenesisSegment" / "GenesisSegmentLib" / room).glob("*.py"):
+            importlib.import_module(f"GenesisSegmentLib.{room}.{path.stem}")
+
+
+def test_settings_are_kept_under_a_name_of_their_own(slicer_bench):
+    from GenesisSegmentLib.ui.settings import Settings
+
+    settings = Settings()
+    assert settings.get("device", "auto") == "auto"
+    settings.set("device", "cuda:0")
+    assert Settings().get("device", "auto") == "cuda:0"
+    assert slicer_bench.qt.QSettings().value("GenesisSegment/device") == "cuda:0"
+
+
+# --- DICOM SEG ----------------------------------------------------------------------------------------------------
+
+
+class Exporter:
+    """What Slicer's DICOMSegmentationPlugin offers, as far as it is used; writes a file, or fails."""
+
+    made: list[Exporter] = []  # noqa: RUF012
+    failure: Exception | None = None
+
+    def __init__(self, segmentationNode, contentCreatorName=None):
+        self.node, self.is_clean = segmentationNode, False
+        self.made.append(self)
+
+    def export(self, outputDirectory, segFileName, metadata, segmentIDs=None, skipEmpty=False):
+        self.metadata, self.segments = metadata, segmentIDs
+        if self.failure is not None:
+            raise self.failure
+        (Path(outputDirectory) / segFileName).write_bytes(b"DICM")
+
+    def cleanup(self):
+        self.is_clean = True
+
+
+@pytest.fixture
+def exporter(monkeypatch):
+    plugin = types.ModuleType("DICOMSegmentationPlugin")
+    plugin.DICOMSegmentationExporter = type("Exporter", (Exporter,), {"made": []})
+    monkeypatch.setitem(sys.modules, "DICOMSegmentationPlugin", plugin)
+    return plugin.DICOMSegmentationExporter
+
+
+@pytest.fixture
+def nodes(slicer_bench):
+    """A CT from DICOM and a segmentation of it: the liver has voxels, the spleen shares its image and has none."""
+    slicer = slicer_bench.slicer
+    volume = slicer.util.addVolumeFromArray(np.zeros((8, 8, 8), np.int16), name="CT")
+    volume.SetAttribute("DICOM.instanceUIDs", "1.2.3 1.2.4")
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "CT segmentation")
+    node.CreateDefaultDisplayNodes()
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
+    for name in ("liver", "spleen"):
+        node.GetSegmentation().AddEmptySegment(name, name)
+    voxels = np.zeros((8, 8, 8), np.uint8)
+    voxels[2:4, 2:4, 2:4] = 1
+    slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, node, "liver", volume)
+    return node, volume
+
+
+def test_dicom_seg_takes_the_segments_that_have_voxels(nodes, exporter, tmp_path):
+    from GenesisSegmentLib.ui.dicom_seg import export_dicom_seg
+
+    files = export_dicom_seg(*nodes, tmp_path)
+    assert files == (tmp_path / "CT_segmentation.dcm",)
+    assert files[0].read_bytes() == b"DICM"
+    (used,) = exporter.made
+    assert used.segments == ["liver"]
+    assert used.metadata == {"SeriesDescription": "CT segmentation"}
+    assert used.is_clean
+
+
+def test_ct_that_is_not_from_dicom_is_refused(nodes, exporter, tmp_path):
+    from GenesisSegmentLib.ui.dicom_seg import export_dicom_seg
+
+    nodes[1].RemoveAttribute("DICOM.instanceUIDs")
+    with pytest.raises(InputError, match="DICOM module"):
+        export_dicom_seg(*nodes, tmp_path)
+    assert exporter.made == []
+
+
+@pytest.mark.parametrize("failure", [ValueError("missing 3 files"), RuntimeError("itkimage2segimage failed"), None])
+def test_failure_of_the_exporter_is_told_and_leaves_nothing(nodes, exporter, tmp_path, failure):
+    from GenesisSegmentLib.ui.dicom_seg import export_dicom_seg
+
+    exporter.failure = failure
+    if failure is None:
+        exporter.export = lambda *_, **__: True  # says that it worked, but wrote nothing
+    with pytest.raises(OutputError, match=str(failure) if failure else "could not be written"):
+        export_dicom_seg(*nodes, tmp_path)
+    assert exporter.made[0].is_clean
+    assert list(tmp_path.iterdir()) == [tmp_path / "slicer"]
