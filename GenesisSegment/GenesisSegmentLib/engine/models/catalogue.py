@@ -14,6 +14,8 @@ from ...core.resources import resource
 from .offer import Licence, RemoteFile
 
 Numbers = tuple[float, float, float]
+PublishedCleaning = Literal["published", "published_abdomenatlas"]
+"""The post-processing of a release: that of the Universal Model, or that of AbdomenAtlas and SuPreM."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class ModelFacts:
 
     ``architecture`` and ``options`` are for ``engine.networks.build``. ``classes`` is the universal class index of each
     output channel, in channel order; ``offered`` are those that the model was trained to find, ascending.
+    ``published_cleaning`` is the post-processing of the release that the model comes from.
     """
 
     architecture: str
@@ -46,6 +49,7 @@ class ModelFacts:
     classes: tuple[int, ...]
     offered: tuple[int, ...]
     preprocessing: Preprocessing
+    published_cleaning: PublishedCleaning = "published"
 
 
 @dataclass(frozen=True)
@@ -195,4 +199,5 @@ def _facts(value: dict[str, Any]) -> ModelFacts:
             window=tuple(recipe["window"]) if recipe["window"] else None,  # type: ignore[arg-type]
             overlap=recipe["overlap"],
         ),
+        published_cleaning=value.get("published_cleaning", "published"),
     )
