@@ -170,6 +170,13 @@ def test_a_folder_of_masks_in_which_nothing_was_found_has_the_grid_of_its_table(
     assert found.present() == ()
 
 
+def test_masks_of_a_run_that_found_nothing_are_scored_as_missed(tmp_path):
+    truth = overlapping(grid())
+    write(Segmentation(np.zeros_like(truth.bits), truth.geometry, truth.classes), tmp_path / "masks")
+    scores = evaluate(read_labels(tmp_path / "masks").segmentation, truth)
+    assert [s.status for s in scores] == ["missed", "missed", "missed", "absent in both"]
+
+
 def no_grid(folder):
     (folder / "segmentation.json").write_text(json.dumps({"files": {}, "classes_computed": [LIVER]}))
     return folder
