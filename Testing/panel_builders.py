@@ -114,8 +114,8 @@ def segment_part(**changes: Any) -> SegmentPart:
         models=models,
         model="starter",
         model_note="Starter, not for clinical use.\nLicence: Apache-2.0. Free to use, change and pass on, as "
-        "GenesisSegment itself. A starter trained on a few openly licensed CTs: it is not a medical device and not for clinical use."
-        "\nFinds 7 of 32 structures; not offered: Gall Bladder, Esophagus, Stomach and 22 more.",
+        "GenesisSegment itself. A starter trained on a few openly licensed CTs: it is not a medical device and not "
+        "for clinical use.\nFinds 7 of 32 structures; not offered: Gall Bladder, Esophagus, Stomach and 22 more.",
         devices=(Choice("auto", "Automatic"), Choice("cpu", "CPU: x86_64, 8 threads"), Choice("cuda:0", "RTX 4070")),
         device="auto",
         device_note="",

@@ -233,6 +233,15 @@ def test_editor_works_on_the_segmentation_and_its_ct(panel, slicer_bench, segmen
     assert panel.editor.logic.GetSegmentEditorNode() is editor.mrmlSegmentEditorNode()
 
 
+def test_segmentation_that_is_gone_is_not_edited(panel, slicer_bench, segmentation):
+    panel.module.enter()
+    panel.show(correcting(segmentation))
+    slicer_bench.scene.RemoveNode(segmentation)
+    gone = reviewing(edit=Control(True, "", is_checked=True), segmentation_id="vtkMRMLSegmentationNode99", selected="")
+    panel.show(a_view(State.CORRECTING, correct=gone))
+    assert not panel.ui.segmentEditorWidget._shortcuts
+
+
 def test_editor_listens_to_keys_only_while_it_is_shown_in_the_open_module(panel, segmentation):
     editor = panel.ui.segmentEditorWidget
     heard = []

@@ -78,15 +78,10 @@ def read_mask(node: Any, segment_id: str, grid: Geometry) -> np.ndarray:
 
 def bit_planes(node: Any, grid: Geometry, numbers: Mapping[str, int]) -> Iterator[tuple[int, np.ndarray]]:
     """Plane by plane, uint32 bits (i, j, few k): bit ``number - 1`` is set where a segment is; first k, then bits."""
-    stored = stored_images(node, grid)
-    tables = [_table(s, numbers) for s in stored]
+    images = _with_tables(node, grid, numbers)
     for k0 in range(0, grid.shape[2], _SLAB):
-        k1 = min(k0 + _SLAB, grid.shape[2])
-        bits = np.zeros((*grid.shape[:2], k1 - k0), BITS, order="F")
-        for image, table in zip(stored, tables, strict=True):
-            labels, where = image.piece(k0, k1, grid.shape)
-            if labels.any():
-                bits[where] |= table[labels]
+        bits = np.zeros((*grid.shape[:2], min(_SLAB, grid.shape[2] - k0)), BITS, order="F")
+        _add_bits(bits, k0, grid, images)
         yield k0, bits
 
 
@@ -97,9 +92,10 @@ def read_segmentation(node: Any, grid: Geometry) -> Segmentation:
         GeometryError: as :func:`stored_images`.
     """
     numbers = class_numbers(node)
-    bits = np.empty(grid.shape, BITS, order="F")
-    for k0, planes in bit_planes(node, grid, numbers):
-        bits[:, :, k0 : k0 + planes.shape[2]] = planes
+    images = _with_tables(node, grid, numbers)
+    bits = np.zeros(grid.shape, BITS, order="F")  # memory of planes without a segment is never touched
+    for k0 in range(0, grid.shape[2], _SLAB):
+        _add_bits(bits[:, :, k0 : k0 + _SLAB], k0, grid, images)
     return Segmentation(bits, grid, tuple(sorted(set(numbers.values()))))
 
 
@@ -160,6 +156,18 @@ def changes_between(before: np.ndarray, after: np.ndarray) -> Changes:
     count = int(np.count_nonzero(differs))
     added = int(np.count_nonzero(differs & after)) if count else 0
     return Changes(added, count - added, Box.around(differs) if count else None)
+
+
+def _with_tables(node: Any, grid: Geometry, numbers: Mapping[str, int]) -> list[tuple[Stored, np.ndarray]]:
+    return [(image, _table(image, numbers)) for image in stored_images(node, grid)]
+
+
+def _add_bits(bits: np.ndarray, k0: int, grid: Geometry, images: list[tuple[Stored, np.ndarray]]) -> None:
+    """Sets the bits of images in an array of some planes, the first of which is ``k0``."""
+    for image, table in images:
+        labels, where = image.piece(k0, k0 + bits.shape[2], grid.shape)
+        if labels.any():
+            bits[where] |= table[labels]
 
 
 def _table(stored: Stored, numbers: Mapping[str, int]) -> np.ndarray:

@@ -33,13 +33,15 @@ class SegmentEditor:
             self._widget.setMRMLSegmentEditorNode(node)
 
     def show(self, segmentation_id: str) -> None:
-        """Works on a segmentation; "" stops editing."""
-        if segmentation_id != self._segmentation_id:
+        """Works on a segmentation; "", or one that is gone, stops editing."""
+        node = slicer.mrmlScene.GetNodeByID(segmentation_id) if segmentation_id else None
+        wanted = segmentation_id if node is not None else ""
+        if wanted != self._segmentation_id:
             self._listen(False)
-            self._segmentation_id = segmentation_id
-            if segmentation_id:
-                self._attach(slicer.mrmlScene.GetNodeByID(segmentation_id))
-        self._listen(self._is_entered and bool(segmentation_id))
+            self._segmentation_id = wanted
+            if wanted:
+                self._attach(node)
+        self._listen(self._is_entered and bool(wanted))
 
     def enter(self) -> None:
         """The module was opened."""

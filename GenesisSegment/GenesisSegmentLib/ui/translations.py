@@ -18,7 +18,7 @@ def install() -> None:
 
 def _translated(text: str) -> str:
     # `slicer.i18n.tr` takes the file of its caller for the context of a text, which would be core/i18n.py for all.
-    caller = sys._getframe(1).f_code.co_filename
+    caller = sys._getframe(2).f_code.co_filename
     return slicer.i18n.translate(_context(caller), text)
 
 
