@@ -215,7 +215,7 @@ def test_sizes(size, text):
 
 
 def test_time_left_names_and_stages():
-    assert (time_left_text(None), time_left_text(-1)) == ("", "about less than 1 s left")
+    assert (time_left_text(None), time_left_text(-1), time_left_text(12)) == ("", "almost done", "about 12 s left")
     assert names_text(["a", "b", "c", "d"]) == "a, b, c, d"
     assert names_text(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
     assert (stage_text("network"), stage_text("thinking")) == ("Finding the structures", "Thinking")

@@ -23,7 +23,9 @@ def duration_text(seconds: float) -> str:
 
 def time_left_text(seconds: float | None) -> str:
     """What stands beside the progress bar; "" where it cannot be told."""
-    return "" if seconds is None else _("about {duration} left").format(duration=duration_text(max(0.0, seconds)))
+    if seconds is None:
+        return ""
+    return _("almost done") if seconds < 1 else _("about {duration} left").format(duration=duration_text(seconds))
 
 
 def size_text(size_bytes: float) -> str:
