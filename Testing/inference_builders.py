@@ -35,6 +35,10 @@ SPEC = ModelSpec(
 COARSE = replace(SPEC, window=None, multiple=8, upsampling="linear", is_smoothed=True, spacing_mm=(4.0, 4.0, 4.0))
 
 
+def no_report(share: float) -> None:
+    """Where nobody listens."""
+
+
 class StandIn:
     """A runtime in numpy: the logits of channel ``c`` are ``functions[c]`` of the scaled window. Keeps a record."""
 
@@ -49,7 +53,7 @@ class StandIn:
     def prepare(self, is_plain: bool, advance: Advance) -> None:
         self.is_plain = is_plain
 
-    def logits(self, window: np.ndarray, channels: tuple[int, ...]) -> np.ndarray:
+    def logits(self, window: np.ndarray, channels: tuple[int, ...], advance: Advance = no_report) -> np.ndarray:
         self.windows.append(window.shape)
         self.channels.add(channels)
         return np.stack([self._functions[c](window) for c in channels]).astype(np.float32)

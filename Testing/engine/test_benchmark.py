@@ -40,6 +40,7 @@ METRICS = (
     "Universal head, 5",
     "Windows to masks",
     "CT 16 x 18 x 20",
+    "Universal model, phantom, windows run",
     "Universal U-Net",
 )
 
@@ -85,6 +86,13 @@ def test_the_table_holds_every_metric(tmp_path, ct) -> None:
     memory = [figure for figure in document["figures"] if figure["unit"] == "MB"]
     assert [figure["ratio"] for figure in memory] == [4.0, 4.0]
     assert (tmp_path / "out" / "benchmark.png").stat().st_size > 1000
+
+
+def test_the_fast_recipe_runs_no_more_windows_than_the_published_one(tiny) -> None:
+    (figure,) = cases.lattice(tiny, Job())
+    assert (figure.plain, figure.unit) == (72, "windows")
+    assert 0 < figure.ours <= figure.plain
+    assert figure.ratio == figure.plain / figure.ours
 
 
 def test_json_for_machines(monkeypatch, ct) -> None:

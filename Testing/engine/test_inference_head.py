@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from GenesisSegmentLib.core.errors import Cancelled
+from GenesisSegmentLib.engine.inference import head
 from GenesisSegmentLib.engine.inference.head import apply_head
 from GenesisSegmentLib.engine.networks import universal
 
@@ -32,8 +33,15 @@ def test_features_in_another_memory_layout_give_the_same() -> None:
 
 
 def test_the_head_can_be_stopped() -> None:
-    def stop() -> None:
+    def stop(share: float) -> None:
         raise Cancelled
 
     with pytest.raises(Cancelled):
         apply_head(np.zeros((8, 2, 2, 2), np.float32), np.zeros((1, 153), np.float32), stop)
+
+
+def test_the_head_tells_how_far_it_is(monkeypatch) -> None:
+    monkeypatch.setattr(head, "_CHUNK_VOXELS", 2)
+    told: list[float] = []
+    apply_head(np.zeros((8, 8, 8, 8), np.float32), np.zeros((1, 153), np.float32), told.append)
+    assert told == [0.0, 0.25, 0.5, 0.75]

@@ -85,7 +85,7 @@ def test_hounsfield_units_of_a_real_ct_agree_with_monai(shared_data) -> None:
 def test_intensities_are_scaled_and_clipped() -> None:
     geometry = grid((20, 20, 20), (2.0, 2.0, 2.0))
     voxels = np.full(geometry.shape, 37.5, np.int16)
-    voxels[:, :, :5], voxels[:, :, 15:] = -280, 1500
+    voxels[:, :, 2:5], voxels[:, :, 15:] = -280, 1500
     image = model_input(a_volume(voxels, geometry), SPEC).image
     assert image.dtype == np.float32
     assert image.min() == 0
@@ -98,7 +98,7 @@ def test_intensities_may_be_scaled_piece_by_piece() -> None:
     spec = replace(SPEC, window_hu=(-1000.0, -175.0, 250.0), window_values=(0.0, 0.2, 1.0))
     for hu, value in ((-1100, 0.0), (-1000, 0.0), (-587, 0.1), (-175, 0.2), (37, 0.6), (250, 1.0), (900, 1.0)):
         voxels = np.full(geometry.shape, TISSUE, np.int16)
-        voxels[10:] = hu
+        voxels[10:15] = hu
         prepared = model_input(a_volume(voxels, geometry), spec)
         assert prepared.image.dtype == np.float32
         assert prepared.image[prepared.valid][11, 8, 8] == pytest.approx(value, abs=2e-3)

@@ -12,7 +12,7 @@ from monai.inferers import sliding_window_inference
 from GenesisSegmentLib.core.errors import Cancelled
 from GenesisSegmentLib.core.segmentation import BITS
 from GenesisSegmentLib.engine.inference.ring import BitSink, LogitSink, slide, window_count
-from inference_builders import StandIn
+from inference_builders import StandIn, no_report
 
 CLASSES = (1, 6, 32)
 
@@ -24,10 +24,6 @@ def noisy(window: np.ndarray) -> np.ndarray:
 
 
 FUNCTIONS = (noisy, lambda w: noisy(w[::-1])[:, ::-1], lambda w: -noisy(w) + w.mean())
-
-
-def no_report(done: int, total: int) -> None:
-    """Where nobody listens."""
 
 
 def monai_logits(image: np.ndarray, window, overlap: float, channels=(0, 1, 2)) -> np.ndarray:
@@ -90,7 +86,7 @@ def test_windows_that_wrap_round_the_ring_are_blended_as_by_monai(overlap) -> No
 
 def test_torch_tensors_give_the_same_masks() -> None:
     class InTorch(StandIn):
-        def logits(self, window, channels):
+        def logits(self, window, channels, advance=no_report):
             return torch.from_numpy(super().logits(window, channels))
 
         def zeros(self, shape, half):
@@ -114,9 +110,9 @@ def test_torch_tensors_give_the_same_masks() -> None:
 def test_one_window_is_handed_over_as_it_is() -> None:
     image = np.random.default_rng(2).random((7, 8, 9), dtype=np.float32)
     sink, runtime, calls = Recorder(), StandIn(FUNCTIONS), []
-    slide(image, runtime, (0, 1, 2), image.shape, 0.5, sink, lambda *done: calls.append(done))
+    slide(image, runtime, (0, 1, 2), image.shape, 0.5, sink, calls.append)
     np.testing.assert_array_equal(sink.parts[0], StandIn(FUNCTIONS).logits(image, (0, 1, 2)))
-    assert calls == [(1, 1)]
+    assert calls == [1.0]
     assert runtime.zeros_asked == []  # no ring
 
 
@@ -135,10 +131,28 @@ def test_only_the_asked_channels_are_computed() -> None:
 def test_planes_come_once_each_and_in_order(grid, overlap) -> None:
     shape, window = grid
     sink, calls = Recorder(), []
-    slide(np.zeros(shape, np.float32), StandIn(FUNCTIONS), (0,), window, overlap, sink, lambda *d: calls.append(d))
+    slide(np.zeros(shape, np.float32), StandIn(FUNCTIONS), (0,), window, overlap, sink, calls.append)
     assert sink.planes == list(range(shape[2]))
     total = window_count(shape, window, overlap)
-    assert calls == [(n, total) for n in range(1, total + 1)]
+    assert calls == [n / total for n in range(1, total + 1)]
+
+
+@pytest.mark.filterwarnings("error")
+def test_windows_that_are_not_chosen_are_not_run_and_leave_nothing() -> None:
+    """Where all windows of a voxel are run its logits are those of a full run; where none is they are 0."""
+    shape, window = (24, 16, 32), (8, 8, 8)
+    image = np.random.default_rng(6).random(shape, dtype=np.float32)
+    chosen = np.ones((5, 3, 7), dtype=bool)
+    chosen[3:], chosen[:, :, 4:] = False, False
+    sink, runtime, told = Recorder(), StandIn(FUNCTIONS), []
+    slide(image, runtime, (0, 1, 2), window, 0.5, sink, told.append, chosen=chosen)
+    assert len(runtime.windows) == chosen.sum() == len(told)
+    assert told[-1] == 1.0
+    found, expected = np.concatenate(sink.parts, axis=3), monai_logits(image, window, 0.5)
+    np.testing.assert_allclose(found[:, :12, :, :16], expected[:, :12, :, :16], atol=2e-6)
+    assert (found[:, 16:] == 0).all()
+    assert (found[..., 20:] == 0).all()
+    assert sink.planes == list(range(32))
 
 
 def test_half_precision_is_close() -> None:
@@ -188,8 +202,8 @@ def test_enormous_logits_stay_finite_in_half_precision() -> None:
 def test_a_cancelled_run_stops_after_the_window() -> None:
     runtime, sink = StandIn(FUNCTIONS), Recorder()
 
-    def cancel_at_third(done: int, total: int) -> None:
-        if done == 3:
+    def cancel_at_third(share: float) -> None:
+        if len(runtime.windows) == 3:
             raise Cancelled
 
     with pytest.raises(Cancelled):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -146,6 +148,95 @@ def test_cancelling_ends_an_onnx_run_that_has_begun(onnx_file, window, monkeypat
     with pytest.raises(Cancelled):
         runtime.logits(window, (0,))
     assert len(checks) == 2  # before the session, and after it was terminated
+
+
+def test_torch_advances_layer_by_layer(small_network) -> None:
+    runtime, told = TorchRuntime(small_network, "cpu", Job()), []
+    image = np.zeros((16, 16, 16), np.float32)
+    for _ in range(2):
+        told.clear()
+        runtime.logits(image, (0, 1), told.append)
+        assert len(set(told)) > 10
+        assert told == sorted(told)
+        assert told[0] == 0.0
+        assert 0.8 < told[-1] <= 1.0
+    told.clear()
+    runtime.logits(image, (0, 1))
+    assert told == []  # who listened to one window hears nothing of the next
+
+
+class SlowSession:
+    """A session that takes half a second for 27000 voxels, and notes what it is given."""
+
+    def __init__(self, seconds_per_voxel: float) -> None:
+        self.pace, self.sizes = seconds_per_voxel, []
+
+    def run(self, names, feed, options):
+        image = feed["image"]
+        self.sizes.append(image.size)
+        time.sleep(self.pace * image.size)
+        return [np.zeros((1, 8, *image.shape[2:]), np.float32), np.zeros((1, CLASSES, 153), np.float32)]
+
+    def get_inputs(self):
+        return [SimpleNamespace(shape=[1, 1, "x", "y", "z"])]
+
+
+@pytest.fixture
+def slow(onnx_file, monkeypatch):
+    def slow(pace: float) -> tuple[OnnxRuntime, SlowSession]:
+        runtime, session = OnnxRuntime(onnx_file, "cpu", Job()), SlowSession(pace)
+        monkeypatch.setattr(runtime, "_session", session)
+        return runtime, session
+
+    monkeypatch.setattr(runtimes, "_TICK_S", 0.02)
+    monkeypatch.setattr(runtimes, "_TRIAL_SIDE", 8)
+    monkeypatch.setattr(runtimes, "_LARGE", 20 * 8**3)
+    return slow
+
+
+def test_onnx_advances_by_the_pace_of_a_trial_and_then_truly_in_the_head(slow) -> None:
+    runtime, session = slow(2e-5)
+    told: list[float] = []
+    runtime.logits(np.zeros((30, 30, 30), np.float32), (0,), told.append)
+    assert session.sizes == [8**3, 30**3]
+    network = [share for share in told if share < 0.9]
+    assert len(set(network)) >= 3
+    assert told == sorted(told)
+    assert 0.9 <= told[-1] < 1.0  # the head
+    told.clear()
+    runtime.logits(np.zeros((30, 30, 30), np.float32), (0,), told.append)
+    assert session.sizes == [8**3, 30**3, 30**3]  # one trial is enough
+    assert len(set(told)) >= 3
+
+
+def test_an_estimate_that_was_too_short_waits_at_nine_tenths(slow) -> None:
+    runtime, session = slow(1e-7)
+    runtime.logits(np.zeros((30, 30, 30), np.float32), (0,))
+    session.pace = 1e-5
+    told: list[float] = []
+    runtime.logits(np.zeros((30, 30, 30), np.float32), (0,), told.append)
+    assert told == sorted(told)
+    assert told[0] == told[3] == pytest.approx(0.9)
+    assert max(told) < 1.0
+
+
+def test_a_model_of_one_size_is_not_tried_on_another(slow, monkeypatch) -> None:
+    runtime, session = slow(0.0)
+    monkeypatch.setattr(session, "get_inputs", lambda: [SimpleNamespace(shape=[1, 1, 30, 30, 30])])
+    runtime.logits(np.zeros((30, 30, 30), np.float32), (0,))
+    assert session.sizes == [30**3]
+
+
+def test_a_listener_that_raises_ends_the_session(slow) -> None:
+    runtime, _ = slow(1e-5)
+    runtime.logits(np.zeros((30, 30, 30), np.float32), (0,))
+
+    def stop(share: float) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        runtime.logits(np.zeros((30, 30, 30), np.float32), (0,), stop)
+    assert runtime._run_options.terminate
 
 
 def test_a_file_that_is_no_network_is_refused(tmp_path) -> None:

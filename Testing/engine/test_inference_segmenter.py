@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
-import torch
 
-from GenesisSegmentLib.core.errors import Cancelled, GenesisError, InputError, ResourceError
-from GenesisSegmentLib.core.geometry import Geometry
+from GenesisSegmentLib.core.errors import Cancelled, GenesisError, InputError
 from GenesisSegmentLib.core.jobs import Job, Progress
-from GenesisSegmentLib.core.memory_plan import MemoryNeed
-from GenesisSegmentLib.core.volume import Volume
 from GenesisSegmentLib.engine.inference import resample
 from GenesisSegmentLib.engine.inference import segmenter as module
-from GenesisSegmentLib.engine.inference.preprocess import model_input
-from GenesisSegmentLib.engine.inference.runtimes import DeviceMemoryError
-from GenesisSegmentLib.engine.inference.segmenter import Segmenter, memory_need
+from GenesisSegmentLib.engine.inference.segmenter import Segmenter
 from GenesisSegmentLib.engine.inference.spec import ModelSpec, RunOptions
+from GenesisSegmentLib.engine.models.catalogue import load_catalogue
+from GenesisSegmentLib.engine.postprocess import PostprocessError
 from inference_builders import (
     COARSE,
     KIDNEY_LEFT,
@@ -37,40 +34,19 @@ from inference_builders import (
     ball_distance,
     dice,
     grid,
+    no_report,
 )
-
-CENTER = (12.0, -30.0, 400.0)
-LIVER_AT, SPLEEN_AT = (21.0, -33.0, 404.0), (0.0, -26.0, 397.0)
-FUNCTIONS = (above(140), above(140), above(140), above(90), above(220))
-"""Spleen, both kidneys, liver, kidney tumour."""
-
-
-def abdomen(geometry: Geometry) -> Volume:
-    """A body of soft tissue, a larger organ on the right ("liver"), a smaller and denser one on the left ("spleen")."""
-    voxels = np.full(geometry.shape, -1000.0)
-    voxels[ball_distance(geometry, CENTER, 23.0) > 0] = 40
-    voxels[liver_depth(geometry) > 0] = 140
-    voxels[spleen_depth(geometry) > 0] = 240
-    return a_volume(voxels, geometry)
-
-
-def liver_depth(geometry: Geometry) -> np.ndarray:
-    return ball_distance(geometry, LIVER_AT, 9.0)
-
-
-def spleen_depth(geometry: Geometry) -> np.ndarray:
-    return ball_distance(geometry, SPLEEN_AT, 7.0)
-
-
-def a_grid(degrees=ROTATIONS[1]) -> Geometry:
-    return grid((34, 30, 17), (1.5, 1.7, 3.0), degrees, CENTER)
-
-
-def a_segmenter(
-    runtime: StandIn | None = None, spec: ModelSpec = SPEC, device: str = "cpu", machine=None, job: Job | None = None
-) -> Segmenter:
-    runtime = runtime or StandIn(FUNCTIONS)
-    return Segmenter(spec, lambda name: runtime, device, machine or FreeMemory(), job or Job())
+from segmenter_builders import (
+    CENTER,
+    FUNCTIONS,
+    LIVER_AT,
+    SPLEEN_AT,
+    a_grid,
+    a_segmenter,
+    abdomen,
+    liver_depth,
+    spleen_depth,
+)
 
 
 @pytest.mark.parametrize("spec", [SPEC, replace(COARSE, spacing_mm=(3.0, 3.0, 3.0))], ids=["windows", "whole"])
@@ -230,113 +206,42 @@ def test_a_very_long_scan_is_taken_in_slabs_with_the_same_result(monkeypatch) ->
     assert (slabs.segmentation.bits == once.segmentation.bits).all()
 
 
-def need_of(volume: Volume) -> MemoryNeed:
-    shape = model_input(volume, SPEC).image.shape
-    return memory_need(shape, volume.geometry, SPEC.window, len(SPEC.offered), SPEC)
+def test_published_means_the_post_processing_of_the_model_s_own_release() -> None:
+    """The release of the Universal Model fails on an empty pancreas, that of AbdomenAtlas and SuPreM does not."""
+    vein, pancreas = 10, 11
+    spec = replace(SPEC, classes=(vein, pancreas), offered=(vein, pancreas))
+    functions = (above(90), above(3000))
+    options = RunOptions(postprocess="published")
+    with pytest.raises(PostprocessError):
+        a_segmenter(StandIn(functions), spec).segment(abdomen(a_grid()), options)
+    suprem = replace(spec, published_cleaning="published_abdomenatlas")
+    result = a_segmenter(StandIn(functions), suprem).segment(abdomen(a_grid()), options)
+    assert result.segmentation.present() == (vein,)
+    assert result.postprocess == "published_abdomenatlas"
+    assert a_segmenter(StandIn(functions), suprem).segment(abdomen(a_grid()), RunOptions()).postprocess == "safe"
 
 
-@pytest.mark.parametrize(
-    ("share_of_ring", "device", "ring_device", "is_half", "word"),
-    [
-        (1.0, "cuda:0", "cuda:0", False, None),
-        (0.5, "cuda:0", "cuda:0", True, "half precision"),
-        (0.0, "cuda:0", "cpu", False, "main memory"),
-        (-1.0, "cpu", "cpu", False, "goes on the CPU"),
-    ],
-)
-def test_each_rung_of_the_memory_ladder_is_taken_and_told(share_of_ring, device, ring_device, is_half, word) -> None:
-    volume = abdomen(a_grid())
-    need = need_of(volume)
-    free = int((need.network + share_of_ring * need.ring) / 0.85) + 64
-    opened = {name: StandIn(FUNCTIONS, name) for name in ("cpu", "cuda:0")}
-    segmenter = Segmenter(SPEC, opened.__getitem__, "cuda:0", FreeMemory(device=free), Job())
-    result = segmenter.segment(volume, RunOptions())
-    runtime = opened[device]
-    assert result.device == device
-    assert runtime.ring_device == ring_device
-    assert runtime.zeros_asked[0][1] is is_half
-    assert [word in note for note in result.notes] == ([True] if word else [])
-    plain = a_segmenter().segment(volume, RunOptions()).segmentation
-    assert (result.segmentation.bits != plain.bits).mean() < 1e-3
+@pytest.mark.parametrize(("stated", "used"), [(0.0, 0.0), (0.25, 0.25), (None, 0.5)])
+def test_a_stated_overlap_is_used_also_if_it_is_none_at_all(stated, used) -> None:
+    facts = load_catalogue()["universal_unet"].facts
+    facts = replace(facts, preprocessing=replace(facts.preprocessing, overlap=stated))
+    assert ModelSpec.of("own", facts).overlap == used
 
 
-def test_a_scan_that_fits_nowhere_is_refused_before_the_network_runs() -> None:
-    runtime = StandIn(FUNCTIONS)
-    with pytest.raises(ResourceError, match="needs about"):
-        a_segmenter(runtime, machine=FreeMemory(host=1_000_000)).segment(abdomen(a_grid()), RunOptions())
-    assert runtime.windows == []
+def test_what_a_window_tells_of_itself_moves_the_progress_on() -> None:
+    class Telling(StandIn):
+        def logits(self, window, channels, advance=no_report):
+            advance(0.25)
+            advance(0.75)
+            return super().logits(window, channels)
 
-
-def test_memory_needed_grows_with_the_classes_and_not_with_the_length() -> None:
-    native = a_grid()
-    few = memory_need((40, 40, 60), native, (16, 16, 16), 2, SPEC)
-    many = memory_need((40, 40, 60), native, (16, 16, 16), 32, SPEC)
-    long = memory_need((40, 40, 600), native, (16, 16, 16), 32, SPEC)
-    assert few.ring < many.ring == long.ring == (4 * 32 + 4) * 40 * 40 * 16
-    assert long.network == many.network
-    assert long.host < 40 * 40 * 40 * 600 + many.host  # bytes per voxel, however many classes
-    assert memory_need((16, 16, 16), native, (16, 16, 16), 2, SPEC).ring == 0
-
-
-class FullGpu(StandIn):
-    """Runs out of memory at its second window."""
-
-    def __init__(self, error: Exception, device: str) -> None:
-        super().__init__(FUNCTIONS, device)
-        self._error = error
-
-    def logits(self, window, channels):
-        if len(self.windows) == 1:
-            raise self._error
-        return super().logits(window, channels)
-
-
-@pytest.mark.parametrize("recipe", ["fast", "published"])
-@pytest.mark.parametrize(
-    "error", [DeviceMemoryError("cuda:0 ran out of memory.", ""), torch.OutOfMemoryError("CUDA out of memory")]
-)
-def test_a_gpu_that_runs_full_hands_over_to_the_cpu_and_says_so(recipe, error) -> None:
-    fractions: list[float] = []
-    job = Job(lambda progress: fractions.append(progress.fraction))
-    opened = {"cuda:0": FullGpu(error, "cuda:0"), "cpu": StandIn(FUNCTIONS)}
-    segmenter = Segmenter(SPEC, opened.__getitem__, "cuda:0", FreeMemory(), job)
-    result = segmenter.segment(abdomen(a_grid()), RunOptions(recipe=recipe))
-    assert result.device == "cpu"
-    assert result.notes == ("cuda:0 ran out of memory. The run was repeated on the CPU.",)
-    assert fractions == sorted(fractions)
-    assert fractions[-1] == pytest.approx(1.0)
-    expected = a_segmenter().segment(abdomen(a_grid()), RunOptions(recipe=recipe)).segmentation
-    assert (result.segmentation.bits == expected.bits).all()
-
-
-def test_memory_that_runs_out_in_the_ring_is_noticed_too() -> None:
-    class NoRing(StandIn):
-        def zeros(self, shape, half):
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-    opened = {"cuda:0": NoRing(FUNCTIONS, "cuda:0"), "cpu": StandIn(FUNCTIONS)}
-    result = Segmenter(SPEC, opened.__getitem__, "cuda:0", FreeMemory(), Job()).segment(abdomen(a_grid()), RunOptions())
-    assert result.device == "cpu"
-    assert "ran out of memory" in result.notes[0]
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        DeviceMemoryError("The memory ran out.", "Close other programs."),
-        MemoryError(),
-        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
-    ],
-)
-def test_memory_that_runs_out_on_the_cpu_is_an_error_with_a_remedy(error) -> None:
-    with pytest.raises(ResourceError, match="memory ran out") as caught:
-        a_segmenter(FullGpu(error, "cpu")).segment(abdomen(a_grid()), RunOptions())
-    assert caught.value.remedy
-
-
-def test_other_errors_are_not_taken_for_a_lack_of_memory() -> None:
-    with pytest.raises(RuntimeError, match="shapes"):
-        a_segmenter(FullGpu(RuntimeError("shapes do not fit"), "cpu")).segment(abdomen(a_grid()), RunOptions())
+    for recipe, spec in product(("fast", "published"), (SPEC, replace(COARSE, spacing_mm=(3.0, 3.0, 3.0)))):
+        seen: list[Progress] = []
+        segmenter = a_segmenter(Telling(FUNCTIONS), spec, job=Job(seen.append))
+        result = segmenter.segment(abdomen(a_grid()), RunOptions(recipe=recipe))
+        steps = [p.fraction for p in seen if p.stage == "network"]
+        assert len(set(steps)) >= 3 * result.windows
+        assert steps == sorted(steps)
 
 
 def test_the_network_is_opened_once_even_if_it_fell_back_to_another_device() -> None:
@@ -372,7 +277,7 @@ def test_cancelling_from_another_thread_ends_within_one_window(recipe) -> None:
     job = Job()
 
     class Waiting(StandIn):
-        def logits(self, window, channels):
+        def logits(self, window, channels, advance=no_report):
             if len(self.windows) == 2:
                 in_window.set()
                 assert cancelled.wait(20)

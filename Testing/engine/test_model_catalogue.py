@@ -88,6 +88,12 @@ def test_published_models_are_prepared_as_published():
             assert recipe.overlap == (0.5 if entry.id in UNIVERSAL[:2] else 0.75)
 
 
+def test_every_model_names_the_post_processing_of_its_own_release():
+    found = {entry.id: entry.facts.published_cleaning for entry in load_catalogue() if not entry.is_bundled}
+    for name, cleaning in found.items():
+        assert cleaning == ("published_abdomenatlas" if name.startswith("supervised_") else "published")
+
+
 def test_no_published_weights_are_said_to_be_free_for_commerce_or_clinic():
     for entry in load_catalogue():
         if not entry.is_bundled:
@@ -179,6 +185,10 @@ def initialisation_with_classes(document):
     document["entries"][-1]["classes"] = [6]
 
 
+def cleaning_that_does_not_exist(document):
+    document["entries"][1]["published_cleaning"] = "safe"
+
+
 def silent_licence(document):
     del document["licences"]["jhu"]["commercial_use"]
 
@@ -200,6 +210,7 @@ def silent_licence(document):
         segmentation_without_grid,
         initialisation_with_classes,
         silent_licence,
+        cleaning_that_does_not_exist,
     ],
 )
 def test_a_mistake_in_the_catalogue_is_refused(spoil, document, load):
@@ -239,6 +250,7 @@ def test_metadata_beside_a_model_may_say_more_but_not_less(tmp_path):
     path.write_text(json.dumps(known | {"trained": "today"}), encoding="utf-8")
     facts = read_metadata(path)
     assert facts.classes == (6, 1)
+    assert facts.published_cleaning == "published"
     assert facts.preprocessing.spacing_mm == (3, 3, 3)
     del known["classes"]
     path.write_text(json.dumps(known), encoding="utf-8")

@@ -1,9 +1,10 @@
 """The two lungs told apart: as published, and without the published faults.
 
-The published rule (models.md 2.1) takes the union of both lung channels, keeps its two largest components and calls
-the one with the smaller mean first index left. It loses both lungs where there is one component, and gives both lungs
-to one class where joined lungs come with a fragment. All masks are boolean arrays (i, j, k) on RAS axes: the first
-index grows towards the patient's right. ``middle`` is the first index that lies right of the body's midline.
+The published rule (of the Universal Model's release, Liu et al., ICCV 2023) takes the union of both lung channels,
+keeps its two largest components and calls the one with the smaller mean first index left. It loses both lungs where
+there is one component, and gives both lungs to one class where joined lungs come with a fragment. All masks are boolean
+arrays (i, j, k) on RAS axes: the first index grows towards the patient's right. ``middle`` is the first index that lies
+right of the body's midline.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from .components import components, depth, fill_holes, largest, nearest_seed
 
 FACTOR = 4.0
-"""One lung over this many times the other is not believed (models.md 2.1)."""
+"""One lung over this many times the other is not believed, as in AbdomenAtlas."""
 SMALLEST_SHARE = 0.02
 """Safe: components smaller than this share of the largest one are not lung."""
 PIECE_SHARE = 0.1
@@ -40,7 +41,7 @@ def published(union: np.ndarray) -> Lungs:
 
 
 def abdomenatlas(union: np.ndarray, middle: int, voxel_scale: float = 1.0, check: Check = lambda: None) -> Lungs:
-    """The published rule, then holes filled and lungs of very unequal size repaired (models.md 2.1).
+    """The published rule, then holes filled and lungs of very unequal size repaired, as in AbdomenAtlas.
 
     ``union`` must cover the whole third axis, because areas are compared slice by slice. ``voxel_scale`` multiplies
     the area of 200 voxels, which is stated at 1.5 mm. Where erosion runs out before the mask falls into two parts,

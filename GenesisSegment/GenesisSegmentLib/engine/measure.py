@@ -15,6 +15,7 @@ from ..core.classes import class_table
 from ..core.errors import GeometryError
 from ..core.files import atomic_file
 from ..core.geometry import Box, Geometry
+from ..core.jobs import Advance
 from ..core.segmentation import Segmentation, class_boxes
 from ..core.volume import Volume
 from .alignment import cropped
@@ -60,8 +61,10 @@ class Measurement:
     lesions: tuple[Lesion, ...] | None
 
 
-def measure(segmentation: Segmentation, volume: Volume) -> tuple[Measurement, ...]:
-    """Measures every class that was looked for, found or not, in ascending order.
+def measure(
+    segmentation: Segmentation, volume: Volume, advance: Advance = lambda fraction: None
+) -> tuple[Measurement, ...]:
+    """Measures every class that was looked for, found or not, in ascending order; ``advance`` is told after each.
 
     Raises:
         GeometryError: the segmentation and the scan lie on different grids.
@@ -72,7 +75,11 @@ def measure(segmentation: Segmentation, volume: Volume) -> tuple[Measurement, ..
             "Measure a segmentation on the image that it was made from.",
         )
     boxes = class_boxes(segmentation.bits)
-    return tuple(_measurement(c, boxes.get(c), segmentation, volume) for c in sorted(segmentation.classes))
+    found = []
+    for count, index in enumerate(sorted(segmentation.classes), 1):
+        found.append(_measurement(index, boxes.get(index), segmentation, volume))
+        advance(count / len(segmentation.classes))
+    return tuple(found)
 
 
 def _measurement(index: int, box: Box | None, segmentation: Segmentation, volume: Volume) -> Measurement:

@@ -1,20 +1,22 @@
 """Post-processing: which voxels of the thresholded channels are believed.
 
-Three variants (models.md 2.1):
+Three variants:
 
 ``published``
-    As released with the Universal Model, faults included: it fails where the pancreas is empty, and it erases both
-    lungs where they form one component.
+    As released with the Universal Model (Liu et al., ICCV 2023), faults included: it fails where the pancreas is
+    empty, and it erases both lungs where they form one component.
 ``published_abdomenatlas``
-    As released with AbdomenAtlas: lesions are cleaned, lungs of very unequal size are repaired.
+    As released with AbdomenAtlas and SuPreM (Li, Yuille and Zhou, ICLR 2024): lesions are cleaned, lungs of very
+    unequal size are repaired.
 ``safe``
     The default. As AbdomenAtlas, but nothing is wiped without a reason:
 
     * an empty pancreas leaves the portal and splenic vein untouched (as AbdomenAtlas);
     * a single lung stays, on its side of the body; lungs that touch are parted; joined lungs with a fragment do not
       become one class; the channels are a tie-breaker (:func:`GenesisSegmentLib.engine.lungs.safe`);
-    * aorta, colon and intestine may enter the scan in several pieces (ascending and descending): all pieces of at
-      least a tenth of the largest are kept, not the largest alone;
+    * colon and intestine may enter the scan in several pieces (ascending and descending): all pieces of at least a
+      tenth of the largest are kept, not the largest alone; of the aorta those that could be the same vessel
+      (:func:`GenesisSegmentLib.engine.vessels.one_vessel`);
     * the number of lesions is not limited (the published limit is one pancreas tumour, 20 liver tumours); the
       smallest volume is;
     * every lesion needs a host. Kidney, liver and pancreas tumours and kidney cysts are cut to the host widened by
@@ -39,6 +41,7 @@ from ..core.jobs import Advance
 from ..core.segmentation import BITS, MAX_CLASSES, class_boxes, pack
 from . import lungs
 from .components import closed, dilated, largest, touching
+from .vessels import one_vessel
 
 VARIANTS = ("published", "published_abdomenatlas", "safe")
 STATED_SPACING_MM = 1.5
@@ -53,7 +56,7 @@ CUT_TO_HOST = {"published": (26, 27), "published_abdomenatlas": (26, 27), "safe"
 """Lesions that lose what lies outside their host."""
 KEPT_AT_HOST = {"published": (), "published_abdomenatlas": (), "safe": (29, 30, 31)}
 """Lesions that are kept whole where they touch their host."""
-IN_PIECES = (AORTA, COLON, INTESTINE)
+IN_PIECES = (COLON, INTESTINE)
 PIECE_SHARE = 0.1
 
 
@@ -194,6 +197,8 @@ class _Cleaner:
 
     def _organ(self, index: int) -> _Region:
         raw = self._raw(index)
+        if self.variant == "safe" and index == AORTA:
+            return _Region(raw.box, one_vessel(raw.mask, self.spacing_mm, PIECE_SHARE))
         if self.variant == "safe" and index in IN_PIECES:
             return _Region(raw.box, largest(raw.mask, count=None, share=PIECE_SHARE))
         return _Region(raw.box, largest(raw.mask))

@@ -109,6 +109,17 @@ def resampling(setting: Setting, job: Job) -> list[Figure]:
     return [*found.figures(metric, same, 0.999, note), memory]
 
 
+def lattice(setting: Setting, job: Job) -> list[Figure]:
+    """How many windows the universal model takes on the phantom."""
+    from ..phantom import phantom_ct
+    from . import tasks
+
+    job.check()
+    published, ours = tasks.window_counts(phantom_ct(setting.resample_phantom_mm))
+    note = "same grid, crop and places as published; windows without a body are left out"
+    return [Figure("Universal model, phantom, windows run", published, ours, "windows", published / ours, None, note)]
+
+
 def network(setting: Setting, job: Job) -> list[Figure]:
     """One window of the universal U-Net, plain and by every fast path.
 
@@ -175,7 +186,7 @@ def starter(setting: Setting, job: Job) -> list[Figure]:
     return [*figures, *recipes.figures(f"{metric}: published recipe, ours", same, 0.0, note)]
 
 
-CASES: dict[Case, float] = {conv_rate: 3, head: 12, windows: 25, resampling: 20, network: 30, starter: 10}
+CASES: dict[Case, float] = {conv_rate: 3, head: 12, windows: 25, resampling: 20, lattice: 5, network: 30, starter: 10}
 """The cases, with the share of the time that each takes."""
 
 

@@ -14,7 +14,7 @@ from ...core.segmentation import BITS, pack
 from ...core.volume import Volume
 from ..images import read_volume
 from ..inference.preprocess import ModelInput, model_input
-from ..inference.published import published_input
+from ..inference.published import published_input, window_total
 from ..inference.ring import BitSink, slide
 from ..inference.runtimes import TorchRuntime
 from ..inference.spec import ModelSpec, Runtime
@@ -38,7 +38,7 @@ UNIVERSAL = ModelSpec(
 
 
 def published_head(features: Tensor, numbers: Tensor) -> Tensor:
-    """The head as published (models.md 1.3): (1, 8, X, Y, Z), (1, n, 153) -> logits (1, n, X, Y, Z).
+    """The head as published (Liu et al., ICCV 2023): (1, 8, X, Y, Z), (1, n, 153) -> logits (1, n, X, Y, Z).
 
     The features are copied for every class, then come three grouped 1x1x1 convolutions.
     """
@@ -89,7 +89,7 @@ def aggregate_by_ring(image: np.ndarray, setting: Setting) -> np.ndarray:
     window = (setting.aggregate_window,) * 3
     sink = BitSink(setting.aggregate_shape, CLASSES)
     runtime: Runtime = TorchRuntime(StandIn(), "cpu", Job())
-    slide(image, runtime, UNIVERSAL.channels(CLASSES), window, OVERLAP, sink, lambda done, total: None)
+    slide(image, runtime, UNIVERSAL.channels(CLASSES), window, OVERLAP, sink, lambda share: None)
     return sink.bits
 
 
@@ -113,6 +113,14 @@ def input_by_monai(volume: Volume) -> MetaTensor:
 def input_by_ours(volume: Volume) -> ModelInput:
     """The input of the universal model."""
     return model_input(volume, UNIVERSAL)
+
+
+def window_counts(volume: Volume) -> tuple[int, int]:
+    """How many windows the universal model takes by the published recipe and by the fast one."""
+    window = UNIVERSAL.window
+    assert window is not None
+    published = window_total(input_by_monai(volume).shape[1:], window, OVERLAP)
+    return published, int(np.count_nonzero(input_by_ours(volume).windows(window, OVERLAP)))
 
 
 def equal_input_share(published: MetaTensor, ours: ModelInput) -> float:

@@ -1,22 +1,22 @@
-"""The universal head in numpy, for runs without torch (models.md 1.3)."""
+"""The universal head in numpy, for runs without torch (Liu et al., ICCV 2023, text-driven segmentor)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
+
+from ...core.jobs import Advance
 
 WIDTH = 8
 _SPLIT = np.cumsum((64, 64, 8, 8, 8))
 _CHUNK_VOXELS = 4096
 
 
-def apply_head(features: np.ndarray, numbers: np.ndarray, check: Callable[[], None] = lambda: None) -> np.ndarray:
+def apply_head(features: np.ndarray, numbers: np.ndarray, advance: Advance = lambda share: None) -> np.ndarray:
     """Features float32 (8, X, Y, Z) and class numbers (n, 153) -> logits float32 (n, X, Y, Z).
 
     Voxels are worked through in pieces that stay in the processor's cache, class by class: products so small that the
-    BLAS does not split them over threads, whose waiting would cost more than the work. ``check`` is called now and
-    then and may raise to stop.
+    BLAS does not split them over threads, whose waiting would cost more than the work. ``advance`` is told the share
+    done now and then and may raise to stop.
     """
     n = len(numbers)
     w1, w2, w3, b1, b2, b3 = np.split(numbers.astype(np.float32), _SPLIT, axis=1)
@@ -27,7 +27,7 @@ def apply_head(features: np.ndarray, numbers: np.ndarray, check: Callable[[], No
     out = np.empty((n, flat.shape[1]), dtype=np.float32)
     for start in range(0, flat.shape[1], _CHUNK_VOXELS):
         if start % (64 * _CHUNK_VOXELS) == 0:
-            check()
+            advance(start / flat.shape[1])
         piece = slice(start, start + _CHUNK_VOXELS)
         hidden = w1 @ flat[:, piece]
         hidden += b1

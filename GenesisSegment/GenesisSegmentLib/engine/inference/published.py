@@ -1,4 +1,6 @@
-"""The published recipe (models.md 2), written plainly with MONAI: the yardstick for everything that is faster.
+"""The published recipe, written plainly with MONAI: the yardstick for everything that is faster.
+
+Liu et al., CLIP-Driven Universal Model for Organ Segmentation and Tumor Detection, ICCV 2023, and its release.
 
 It keeps all logits of the volume, their probabilities and the masks in memory at the same time, as the release does.
 """
@@ -11,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core.errors import InputError
 from ...core.geometry import Geometry
 from ...core.jobs import Advance
 from ...core.segmentation import BITS, pack
 from ...core.volume import Volume
 from ..postprocess import postprocess_bits
+from .preprocess import nothing_seen
+from .ring import share_of_one, window_count
 from .spec import ModelSpec, Runtime
 
 if TYPE_CHECKING:
@@ -48,7 +51,8 @@ def run_published(
 
     def predict(piece: torch.Tensor) -> torch.Tensor:
         nonlocal count
-        logits = runtime.logits(piece[0, 0].numpy(), spec.channels(classes))
+        within = share_of_one(lambda share: advance("network", share), count, max(total, count + 1))
+        logits = runtime.logits(piece[0, 0].numpy(), spec.channels(classes), within)
         count += 1
         advance("network", count / max(total, count))
         return torch.as_tensor(logits)[None].cpu()
@@ -84,10 +88,7 @@ def published_input(volume: Volume, spec: ModelSpec) -> tuple[MetaTensor, Compos
     voxels = torch.from_numpy(np.ascontiguousarray(volume.voxels)).float()[None]
     image = recipe(MetaTensor(voxels, affine=torch.from_numpy(volume.geometry.ijk_to_ras.copy())))
     if image.numel() == 0:
-        raise InputError(
-            f"There is nothing above {spec.window_hu[0]:g} HU in this CT.",
-            "Check that its values are Hounsfield units.",
-        )
+        raise nothing_seen(spec)
     return image, recipe
 
 
@@ -110,8 +111,6 @@ def _scaling(spec: ModelSpec) -> Transform:
 
 def window_total(shape: tuple[int, ...], window: tuple[int, int, int], overlap: float) -> int:
     """How many windows MONAI will ask for."""
-    from .ring import window_count
-
     return window_count(tuple(max(n, w) for n, w in zip(shape, window, strict=True)), window, overlap)  # type: ignore[arg-type]
 
 

@@ -12,12 +12,15 @@ from typing import Protocol
 
 import numpy as np
 
+from ...core.jobs import Advance
 from ...core.segmentation import BITS
-from .spec import Array, Runtime, WindowDone
+from .spec import Array, Runtime
 from .windows import importance, starts
 
 _PLANES_AT_ONCE = 16
 """Planes that are divided and handed over in one go, so that the hand-over takes little memory beside the ring."""
+
+_NO_WEIGHT = 1e-6
 
 
 class PlaneSink(Protocol):
@@ -66,29 +69,41 @@ def slide(
     window: tuple[int, int, int],
     overlap: float,
     sink: PlaneSink,
-    done: WindowDone,
+    advance: Advance,
     half: bool = False,
+    chosen: np.ndarray | None = None,
 ) -> None:
-    """Runs every window of ``image`` float32 (X, Y, Z), no side below the window's, and hands final planes to ``sink``.
+    """Runs the windows of ``image`` float32 (X, Y, Z), no side below the window's, and hands final planes to ``sink``.
 
-    ``half`` accumulates in half precision. ``done`` is called after each window and may raise to stop.
+    ``half`` accumulates in half precision. ``chosen`` (x starts, y starts, z starts) says which windows are run (all
+    by default); the logits of a voxel that none covers are 0. ``advance`` is told the share done after each window,
+    and within it as far as the runtime can tell, and may raise to stop.
     """
     xs, ys, zs = (starts(n, w, overlap) for n, w in zip(image.shape, window, strict=True))
-    total, count = len(xs) * len(ys) * len(zs), 0
-    if total == 1:
-        sink.take(0, runtime.to_numpy(runtime.logits(image, channels)))
-        done(1, 1)
+    if chosen is None:
+        chosen = np.ones((len(xs), len(ys), len(zs)), dtype=bool)
+    total, count = int(np.count_nonzero(chosen)), 0
+    if chosen.size == total == 1:
+        sink.take(0, runtime.to_numpy(runtime.logits(image, channels, advance)))
+        advance(1.0)
         return
     ring = _Ring(image.shape, window, len(channels), runtime, half)
     for n, z in enumerate(zs):
-        for x, y in product(xs, ys):
+        for (a, x), (b, y) in product(enumerate(xs), enumerate(ys)):
+            if not chosen[a, b, n]:
+                continue
             piece = image[x : x + window[0], y : y + window[1], z : z + window[2]]
-            ring.add(runtime.logits(piece, channels), x, y, z)
+            ring.add(runtime.logits(piece, channels, share_of_one(advance, count, total)), x, y, z)
             count += 1
-            done(count, total)
+            advance(count / total)
         end = zs[n + 1] if n + 1 < len(zs) else image.shape[2]
         for first, logits in ring.flush(z, end):
             sink.take(first, logits)
+
+
+def share_of_one(advance: Advance, done: int, total: int) -> Advance:
+    """What the next window tells of itself, when ``done`` of ``total`` are done."""
+    return lambda share: advance((done + share) / total)
 
 
 class _Ring:
@@ -115,7 +130,8 @@ class _Ring:
         """First plane and mean logits float32 (n, X, Y, planes), a few planes at a time; these are free again."""
         for first in range(start, stop, _PLANES_AT_ONCE):
             for planes, part in self._pieces(first, min(first + _PLANES_AT_ONCE, stop)):
-                mean = self._sum[..., planes] / self._weights[..., planes]
+                # Weights are at least 0.001, or 0 where no window was run.
+                mean = self._sum[..., planes] / self._weights[..., planes].clip(min=_NO_WEIGHT)
                 self._sum[..., planes] = 0
                 self._weights[..., planes] = 0
                 yield first + part.start, self._runtime.to_numpy(mean)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,13 +21,24 @@ from .spec import Array
 if TYPE_CHECKING:
     import torch
 
+_NETWORK_SHARE = 0.9
+"""Of the work of an ONNX model on a window; the rest is the head."""
+_TICK_S = 0.2
+_TRIAL_SIDE = 32
+"""Of the window that tells how fast an ONNX model is before its first large one; it costs a few hundredths of that."""
+_LARGE = 20 * _TRIAL_SIDE**3
+
+
+def nobody(share: float) -> None:
+    """Where nobody listens to the progress."""
+
 
 class TorchRuntime:
     """A torch network on the CPU or one GPU, one window per forward, in fp32.
 
     Logits are handed over on ``ring_device``, which the memory plan may move to the CPU. ``job`` is asked before every
-    layer, so that a cancelled run ends within the time of one layer. ``find_paths`` says which fast paths passed their
-    self-test on this device; it is asked once, by the first ``prepare`` that wants them.
+    layer, so that a cancelled run ends within the time of one layer, and progress is told there. ``find_paths`` says
+    which fast paths passed their self-test on this device; it is asked once, by the first ``prepare`` that wants them.
     """
 
     def __init__(
@@ -43,9 +56,12 @@ class TorchRuntime:
         self._network = network.to(device).eval()
         self._find_paths, self._paths = find_paths, PLAIN
         self._found: frozenset[str] | None = None
-        for layer in self._network.modules():
-            if not list(layer.children()):
-                layer.register_forward_pre_hook(lambda *_: job.check())
+        self._job = job
+        self._advance: Advance = nobody
+        layers = [layer for layer in self._network.modules() if not list(layer.children())]
+        self._layers, self._entered = max(1, len(layers)), 0
+        for layer in layers:
+            layer.register_forward_pre_hook(self._enter)
 
     def prepare(self, is_plain: bool, advance: Advance) -> None:
         """See :class:`.spec.Runtime`."""
@@ -54,10 +70,14 @@ class TorchRuntime:
         self._paths = PLAIN if is_plain or self._found is None else self._found
         arrange(self._network, self._paths)
 
-    def logits(self, window: np.ndarray, channels: tuple[int, ...]) -> Array:
-        """See :class:`.spec.Runtime`."""
+    def logits(self, window: np.ndarray, channels: tuple[int, ...], advance: Advance = nobody) -> Array:
+        """See :class:`.spec.Runtime`; the share done is that of the layers entered."""
         image = self._torch.from_numpy(np.ascontiguousarray(window))[None, None].to(self.device)
-        return forward(self._network, image, channels, self._paths)[0].to(self.ring_device)
+        self._advance, self._entered = advance, 0
+        try:
+            return forward(self._network, image, channels, self._paths)[0].to(self.ring_device)
+        finally:
+            self._advance = nobody
 
     def zeros(self, shape: tuple[int, ...], half: bool) -> Array:
         """See :class:`.spec.Runtime`."""
@@ -71,6 +91,12 @@ class TorchRuntime:
     def to_numpy(self, values: Array) -> np.ndarray:
         """See :class:`.spec.Runtime`."""
         return values.float().cpu().numpy()
+
+    def _enter(self, *_: object) -> None:
+        """Before every layer; one that is used several times counts every time."""
+        self._job.check()
+        self._advance(min(1.0, self._entered / self._layers))
+        self._entered += 1
 
 
 class DeviceMemoryError(ResourceError):
@@ -107,6 +133,9 @@ class OnnxRuntime:
 
     Needs no torch. A GPU provider that ONNX Runtime dropped without a word is found out: an error where the GPU was
     asked for, a note where it was only preferred.
+
+    A session does not say how far it is. Its progress is an estimate: the time that has passed over the time that the
+    window should take at the pace of the last one, and never more than nine tenths of the window.
     """
 
     def __init__(self, path: Path, device: str, job: Job, is_required: bool = False) -> None:
@@ -130,21 +159,53 @@ class OnnxRuntime:
             raise ResourceError(self.notes[0], "Repair the installation, or choose --device cpu.")
         self._job = job
         self._run_options = onnxruntime.RunOptions()
+        self._pace: float | None = None
+        """Seconds per voxel of the last window."""
         job.on_cancel(self._stop)
 
     def prepare(self, is_plain: bool, advance: Advance) -> None:
         """See :class:`.spec.Runtime`; there are no fast paths here."""
 
-    def logits(self, window: np.ndarray, channels: tuple[int, ...]) -> np.ndarray:
-        """See :class:`.spec.Runtime`."""
+    def logits(self, window: np.ndarray, channels: tuple[int, ...], advance: Advance = nobody) -> np.ndarray:
+        """See :class:`.spec.Runtime`; advances by an estimate in the network, and truly in the head."""
         self._job.check()
-        feed = {"image": np.ascontiguousarray(window, dtype=np.float32)[None, None]}
+
+        def network(share: float) -> None:
+            advance(_NETWORK_SHARE * min(1.0, share))
+
+        def head(share: float) -> None:
+            self._job.check()
+            advance(_NETWORK_SHARE + (1 - _NETWORK_SHARE) * share)
+
+        image = np.ascontiguousarray(window, dtype=np.float32)[None, None]
         try:
-            features, numbers = self._session.run(["features", "numbers"], feed, self._run_options)
+            if self._pace is None and image.size > _LARGE and self._takes_any_size():
+                self._run(np.ascontiguousarray(image[..., :_TRIAL_SIDE, :_TRIAL_SIDE, :_TRIAL_SIDE]), nobody)
+            features, numbers = self._run(image, network)
         except Exception:  # a terminated run surfaces as one of onnxruntime's own exceptions
             self._job.check()
             raise
-        return apply_head(features[0], numbers[0, list(channels)], self._job.check)
+        return apply_head(features[0], numbers[0, list(channels)], head)
+
+    def _run(self, image: np.ndarray, advance: Advance) -> list[np.ndarray]:
+        """Features and class numbers. The session works on a thread of its own, so that this one can report."""
+        started = time.perf_counter()
+        expected = None if self._pace is None else self._pace * image.size
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(self._session.run, ["features", "numbers"], {"image": image}, self._run_options)
+            try:
+                while not wait([running], timeout=_TICK_S).done:
+                    if expected:
+                        advance((time.perf_counter() - started) / expected)
+            except BaseException:
+                self._stop()
+                raise
+            found = running.result()
+        self._pace = (time.perf_counter() - started) / image.size
+        return found
+
+    def _takes_any_size(self) -> bool:
+        return not any(isinstance(side, int) for side in self._session.get_inputs()[0].shape[2:])
 
     def zeros(self, shape: tuple[int, ...], half: bool) -> np.ndarray:
         """See :class:`.spec.Runtime`."""

@@ -18,11 +18,11 @@ from ...core.segmentation import Segmentation
 from ...core.volume import Volume
 from ..postprocess import needed_classes, postprocess_bits
 from .early import EarlyClasses
-from .preprocess import ModelInput, model_input
+from .preprocess import InputFrame, input_frame, model_input, published_frame
 from .published import run_published
 from .resample import SLAB_VOXELS
 from .restore import restore_linear, restore_nearest
-from .ring import BitSink, LogitSink, PlaneSink, slide, window_count
+from .ring import BitSink, LogitSink, PlaneSink, slide
 from .runtimes import DeviceMemoryError, out_of_memory_explained
 from .spec import ModelSpec, OnClass, RunOptions, RunResult, Runtime
 
@@ -30,6 +30,8 @@ _NETWORK_BYTES_PER_VOXEL = {"whole": 900, "window": 3200}
 """Peak of one forward per voxel of its window, measured in fp32 and rounded up."""
 _CLEANING_BYTES_PER_VOXEL = 24
 """Peak of post-processing, measured with lungs that touch and fragments in every class, and rounded up."""
+_MONAI_BYTES_PER_VOXEL = 70
+"""Peak of MONAI's resampling in fp64 per voxel of its output, coordinates included, measured and rounded up."""
 _SLAB_BYTES = 16 * SLAB_VOXELS
 """What resampling takes beside its input and output, measured and rounded up."""
 _WHOLE_SCAN_LIMIT = 6_000_000
@@ -96,24 +98,25 @@ class Segmenter:
         wanted = tuple(sorted(set(options.classes or spec.offered)))
         _check_offered(spec, wanted)
         # A host that the model was not trained to find must not decide over a class that it was.
-        classes = tuple(c for c in needed_classes(wanted, options.postprocess) if c in spec.offered)
+        variant = spec.cleaning(options.postprocess)
+        classes = tuple(c for c in needed_classes(wanted, variant) if c in spec.offered)
         overlap = spec.overlap if options.overlap is None else options.overlap
         with out_of_memory_explained(device):
             if options.recipe == "published":
-                plan = MemoryPlan(device, device, False)
-                runtime = self._on(device, is_plain=True)
+                plan = self._planned(published_need(volume, len(classes), spec), device)
+                runtime = self._on(plan.device, is_plain=True)
                 with clock.stage("all"):
-                    advance, variant = self._job.advance, options.postprocess
+                    advance = self._job.advance
                     bits, windows = run_published(volume, spec, runtime, classes, overlap, variant, advance, wanted)
                 self._job.advance("restoring", 1.0)
             else:
-                asked = (volume, options, wanted, classes, overlap, device, clock, on_class)
+                asked = (volume, variant, wanted, classes, overlap, device, clock, on_class)
                 bits, windows, plan, runtime = self._fast(*asked)
         return RunResult(
             segmentation=Segmentation(bits, volume.geometry, wanted),
             model=spec.id,
             recipe=options.recipe,
-            postprocess=options.postprocess,
+            postprocess=variant,
             device=runtime.device,
             windows=windows,
             seconds=clock.seconds,
@@ -123,7 +126,7 @@ class Segmenter:
     def _fast(
         self,
         volume: Volume,
-        options: RunOptions,
+        variant: str,
         wanted: tuple[int, ...],
         classes: tuple[int, ...],
         overlap: float,
@@ -133,11 +136,11 @@ class Segmenter:
     ) -> tuple[np.ndarray, int, MemoryPlan, Runtime]:
         spec, job = self._spec, self._job
         with clock.stage("preparing"):
-            prepared = model_input(volume, spec, partial(job.advance, "preparing"))
-            window = _window(spec, prepared)
-            need = memory_need(prepared.image.shape, volume.geometry, window, len(classes), spec)
-            free_device = 0 if device == "cpu" else self._machine.free_device(device)
-            plan = plan_memory(need, device, free_device, self._machine.free_host())
+            frame = input_frame(volume, spec)
+            window = _window(spec, frame)
+            plan = self._planned(memory_need(frame.shape, volume.geometry, window, len(classes), spec), device)
+            prepared = model_input(volume, spec, partial(job.advance, "preparing"), frame)
+            chosen = prepared.windows(window, overlap)
             runtime = self._on(plan.device, is_plain=False)
             runtime.ring_device = plan.ring_device
         with clock.stage("network"):
@@ -145,14 +148,13 @@ class Segmenter:
             sink = (LogitSink if spec.upsampling == "linear" else BitSink)(prepared.image.shape, classes)  # type: ignore[arg-type]
             taker: PlaneSink = sink
             if on_class is not None and spec.upsampling == "nearest":
-                variant, native = options.postprocess, volume.geometry
-                taker = EarlyClasses(sink, prepared, native, classes, wanted, variant, on_class)
-            channels = spec.channels(classes)
-            slide(prepared.image, runtime, channels, window, overlap, taker, self._windows_done, plan.is_half)
+                taker = EarlyClasses(sink, prepared, volume.geometry, classes, wanted, variant, on_class)
+            channels, advance = spec.channels(classes), partial(job.advance, "network")
+            slide(prepared.image, runtime, channels, window, overlap, taker, advance, plan.is_half, chosen)
         with clock.stage("cleaning"):
             job.advance("cleaning", 0.0)
             raw, advance = sink.bits[prepared.valid], partial(job.advance, "cleaning")
-            bits = postprocess_bits(raw, classes, options.postprocess, spec.spacing_mm, wanted, advance=advance)
+            bits = postprocess_bits(raw, classes, variant, spec.spacing_mm, wanted, advance=advance)
         with clock.stage("restoring"):
             job.advance("restoring", 0.0)
             advance = partial(job.advance, "restoring")
@@ -162,7 +164,7 @@ class Segmenter:
             else:
                 bits = restore_nearest(bits, prepared.geometry, volume.geometry, advance)
             job.advance("restoring", 1.0)
-        return bits, window_count(prepared.image.shape, window, overlap), plan, runtime  # type: ignore[arg-type]
+        return bits, int(np.count_nonzero(chosen)), plan, runtime
 
     def _on(self, device: str, is_plain: bool) -> Runtime:
         """The runtime that was opened for ``device``, whether or not it fell back to another one."""
@@ -172,8 +174,9 @@ class Segmenter:
         runtime.prepare(is_plain, partial(self._job.advance, _CHECKING))
         return runtime
 
-    def _windows_done(self, count: int, total: int) -> None:
-        self._job.advance("network", count / total)
+    def _planned(self, need: MemoryNeed, device: str) -> MemoryPlan:
+        free_device = 0 if device == "cpu" else self._machine.free_device(device)
+        return plan_memory(need, device, free_device, self._machine.free_host())
 
 
 def memory_need(
@@ -193,11 +196,31 @@ def memory_need(
     )
 
 
-def _window(spec: ModelSpec, prepared: ModelInput) -> tuple[int, int, int]:
+def published_need(volume: Volume, classes: int, spec: ModelSpec) -> MemoryNeed:
+    """Bytes for a run of the published recipe, which keeps everything in main memory.
+
+    Per class and voxel logits and probabilities in fp32 and a mask, later logits and mask; MONAI resamples in fp64.
+
+    Raises:
+        InputError: there is nothing in the CT that the model sees.
+    """
+    frame = published_frame(volume, spec)
+    voxels, native = int(np.prod(frame.shape)), int(np.prod(volume.geometry.shape))
+    whole = native * float(np.prod(volume.geometry.spacing) / np.prod(spec.spacing_mm))
+    preparing = 12 * native + _MONAI_BYTES_PER_VOXEL * whole
+    blending = (8 + 9 * classes) * voxels
+    cleaning = (8 + 5 * classes + _CLEANING_BYTES_PER_VOXEL) * voxels
+    restoring = (8 + 5 * classes) * voxels + 12 * whole + _MONAI_BYTES_PER_VOXEL * native
+    window = spec.window or frame.shape
+    network = memory_need(frame.shape, volume.geometry, window, classes, spec).network
+    return MemoryNeed(network, ring=0, host=int(max(preparing, blending, cleaning, restoring)))
+
+
+def _window(spec: ModelSpec, frame: InputFrame) -> tuple[int, int, int]:
     """The model's window; for a model of the whole scan the scan, or slabs of it where it is very long."""
     if spec.window is not None:
         return spec.window
-    i, j, k = prepared.image.shape
+    i, j, k = frame.shape
     return (i, j, k) if i * j * k <= _WHOLE_SCAN_LIMIT else (i, j, min(k, _SLAB))
 
 

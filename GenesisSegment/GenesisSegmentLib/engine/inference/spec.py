@@ -12,7 +12,7 @@ from ...core.errors import ModelError
 from ...core.geometry import Box
 from ...core.jobs import Advance
 from ...core.segmentation import Segmentation
-from ..models.catalogue import ModelFacts
+from ..models.catalogue import ModelFacts, PublishedCleaning
 
 Array = Any
 """A numpy array or a torch tensor: the ring and the windows use only what both offer."""
@@ -28,7 +28,7 @@ class ModelSpec:
     ``window_hu`` become ``window_values``, linear in between and clipped beyond. ``window`` is the side of a window in
     voxels, or None for a model that takes the whole scan in one pass; sides must be multiples of ``multiple``.
     ``upsampling`` says how the masks come back to the CT's grid: the nearest voxel as published, or interpolated logits
-    for a coarse model.
+    for a coarse model. ``published_cleaning`` is the post-processing of the model's own release.
     """
 
     id: str
@@ -42,6 +42,7 @@ class ModelSpec:
     upsampling: Upsampling = "nearest"
     is_smoothed: bool = False
     window_values: tuple[float, ...] = (0.0, 1.0)
+    published_cleaning: PublishedCleaning = "published"
 
     @classmethod
     def of(cls, model: str, facts: ModelFacts) -> ModelSpec:
@@ -65,11 +66,16 @@ class ModelSpec:
             window_hu=recipe.intensity_hu,
             window_values=recipe.intensity_values,
             window=recipe.window,
-            overlap=recipe.overlap or 0.5,
+            overlap=0.5 if recipe.overlap is None else recipe.overlap,
+            published_cleaning=facts.published_cleaning,
             multiple=8 if is_coarse else 32,
             upsampling="linear" if is_coarse else "nearest",
             is_smoothed=is_coarse,
         )
+
+    def cleaning(self, asked: Literal["safe", "published"]) -> str:
+        """The variant of post-processing that is meant: "published" is that of the release the model comes from."""
+        return asked if asked == "safe" else self.published_cleaning
 
     def channels(self, classes: tuple[int, ...]) -> tuple[int, ...]:
         """The network's channels of the given classes."""
@@ -92,11 +98,11 @@ class Runtime(Protocol):
         ``advance`` is called only where these have to be tried first.
         """
 
-    def logits(self, window: np.ndarray, channels: tuple[int, ...]) -> Array:
+    def logits(self, window: np.ndarray, channels: tuple[int, ...], advance: Advance = lambda share: None) -> Array:
         """One window float32 (X, Y, Z) in 0..1 -> logits (n, X, Y, Z) of the asked channels, where the ring lies.
 
         Always one window per forward: the universal model's batch norm looks at everything in the batch. The caller
-        may change the array.
+        may change the array. ``advance`` is told the share done, as well as that can be told, and may raise to stop.
         """
 
     def zeros(self, shape: tuple[int, ...], half: bool) -> Array:
@@ -132,9 +138,6 @@ class RunResult:
     seconds: dict[str, float]
     notes: tuple[str, ...] = field(default=())
 
-
-WindowDone = Callable[[int, int], None]
-"""Called with (windows done, windows in all)."""
 
 OnClass = Callable[[int, Box, np.ndarray, bool], None]
 """Receives a class as soon as it is there: its index, a box on the CT's own grid, the boolean mask (i, j, k) in it, and
