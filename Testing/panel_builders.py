@@ -33,8 +33,9 @@ BUSY = "Wait until the run has ended, or cancel it."
 COMMANDS = (
     *("start", "stop", "close", "tick", "choose_volume", "choose_model", "choose_device", "search", "check_classes"),
     *("segment", "cancel", "dismiss", "install", "import_model", "download_model", "self_test", "edit", "set_locked"),
-    *("set_reviewed", "set_visible", "reset_segment", "select_segment", "show_proposal", "show_difference"),
-    *("update_3d", "choose_formats", "choose_folder", "move_paint", "export", "volume_removed"),
+    *("set_reviewed", "set_visible", "reset_segment", "undone", "redone", "select_segment", "show_proposal"),
+    *("show_difference", "update_3d", "show_export", "choose_formats", "choose_folder", "move_paint", "export"),
+    "volume_removed",
     *("scene_about_to_close", "scene_closed", "scene_loaded", "segmentation_edited"),
 )
 
@@ -167,6 +168,8 @@ def reviewing(**changes: Any) -> CorrectPart:
         show_difference=Control(True, "Shows what was added and removed in the selected segment."),
         update_3d=Control(True, "Makes the surfaces once."),
         reviewed_note="1 of 7 segments reviewed.",
+        undo=Control(True, "Takes the last change back."),
+        redo=Control(False, "Nothing was taken back."),
         selected="liver",
     )
     return replace(plain, **changes)

@@ -68,6 +68,10 @@ class FakeScene:
     def __init__(self) -> None:
         self.fingerprints = {"ct1": "f1", "ct2": "f2"}
         self.problems: dict[str, str] = {}
+        self.notes: dict[str, str] = {}
+        self.dicom: set[str] = set()
+        self.taken: tuple[str, ...] = ()
+        """Names of protected segments that something was taken from."""
         self.results: dict[str, str] = {}
         self.rows: dict[str, list[SegmentState]] = {}
         self.overlaps: tuple[tuple[int, int], ...] = ()
@@ -92,6 +96,16 @@ class FakeScene:
     def problem(self, volume_id: str) -> str:
         self._refuse("problem")
         return self.problems.get(volume_id, "")
+
+    def note(self, volume_id: str) -> str:
+        return self.notes.get(volume_id, "")
+
+    def geometry(self, volume_id: str) -> Geometry:
+        self._refuse("geometry")
+        return volume().geometry
+
+    def is_dicom(self, volume_id: str) -> bool:
+        return volume_id in self.dicom
 
     def fingerprint(self, volume_id: str) -> str | None:
         return self.fingerprints.get(volume_id)
@@ -139,6 +153,10 @@ class FakeScene:
 
     def set_reviewed(self, segmentation_id, segment_id, is_reviewed) -> None:
         self._change(segmentation_id, segment_id, is_reviewed=is_reviewed)
+
+    def guard(self, segmentation_id) -> tuple[str, ...]:
+        taken, self.taken = self.taken, ()
+        return taken
 
     def set_visible(self, segmentation_id, segment_id, is_visible) -> None:
         self._change(segmentation_id, segment_id, is_visible=is_visible)

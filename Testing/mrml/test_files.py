@@ -247,11 +247,58 @@ def test_unknown_format_and_missing_dicom_writer_are_refused(scene, node, tmp_pa
         export(scene, node, tmp_path, "dicom")
 
 
+def add_dicom_volume(app):
+    volume = add_volume(app)
+    volume.SetAttribute("DICOM.instanceUIDs", "1.2.3")
+    return volume
+
+
+def test_dicom_of_a_ct_from_elsewhere_is_refused_before_anything_is_written(app, editor, tmp_path):
+    from GenesisSegmentLib.mrml.scene import Scene
+
+    scene = Scene(app.scene, editor, lambda *_: pytest.fail("written"))
+    node = segment(scene, add_volume(app, name="Nifti"))
+    assert "Nifti did not come from" in scene.can_export_dicom(volume_of(node).GetID())
+    with pytest.raises(OutputError, match="Nifti did not come from"):
+        export(scene, node, tmp_path / "new", "seg.nrrd", "dicom")
+    assert list(tmp_path.iterdir()) == []
+    assert scene.can_export_dicom(add_dicom_volume(app).GetID()) == ""
+
+
 def test_dicom_is_left_to_the_writer_that_is_given(app, editor, tmp_path):
     from GenesisSegmentLib.mrml.scene import Scene
 
     seen = []
-    scene = Scene(app.scene, editor, lambda *given: seen.append(given) or [tmp_path / "seg.dcm"])
-    node = segment(scene, add_volume(app))
+
+    def write(node, volume, folder):
+        seen.append((node, volume))
+        (folder / "seg.dcm").write_bytes(b"DICM")
+        return [folder / "seg.dcm"]
+
+    scene = Scene(app.scene, editor, write)
+    node = segment(scene, add_dicom_volume(app))
     assert export(scene, node, tmp_path, "dicom") == (tmp_path / "seg.dcm",)
-    assert seen == [(node, volume_of(node), tmp_path)]
+    assert (tmp_path / "seg.dcm").read_bytes() == b"DICM"
+    assert seen == [(node, volume_of(node))]
+
+
+def test_nothing_is_written_where_the_dicom_writer_fails(app, editor, tmp_path):
+    from GenesisSegmentLib.mrml.scene import Scene
+
+    def fail(_node, _volume, _folder):
+        raise OutputError("The exporter failed.", "")
+
+    scene = Scene(app.scene, editor, fail)
+    node = segment(scene, add_dicom_volume(app))
+    with pytest.raises(OutputError, match="exporter failed"):
+        export(scene, node, tmp_path, "seg.nrrd", "dicom")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [("CON", "_CON"), ("aux.1", "_aux.1"), ("com1", "_com1"), ("Contrast", "Contrast"), ("../..", "segmentation")],
+)
+def test_names_of_devices_are_no_file_names(app, scene, tmp_path, name, stem):
+    (path,) = export(scene, segment(scene, add_volume(app, name=name)), tmp_path, "seg.nrrd")
+    assert path == tmp_path / f"{stem}.seg.nrrd"

@@ -13,7 +13,7 @@ from GenesisSegmentLib.mrml.editing import Edit
 from GenesisSegmentLib.mrml.nodes import nodes_of, volume_of
 from GenesisSegmentLib.mrml.proposal import proposal_of, proposed_mask
 from GenesisSegmentLib.mrml.reading import read_segmentation
-from GenesisSegmentLib.mrml.table import table_of
+from GenesisSegmentLib.mrml.table import cells_of, table_of
 from GenesisSegmentLib.mrml.volumes import placement
 from mrml_builders import LIVER, SHAPE, add_transform, add_volume, masks_of_a_patient, segment
 
@@ -63,7 +63,8 @@ def test_proposal_table_and_parameters_are_there(reopened, scene):
     assert proposal_of(node).GetHideFromEditors()
     scene.count_changes(node.GetID())
     assert [s.changed_voxels for s in scene.segments(node.GetID())] == [27, 0, 0, 0]
-    assert table_of(node).GetTable().GetNumberOfRows() == 1
+    _titles, spleen, liver = cells_of(table_of(node).GetTable())
+    assert (spleen[0], spleen[-1], liver[0], liver[-1]) == ("Spleen", "Changed by hand.", "Liver", "")
     kept = scene.load_parameters()
     assert kept == SceneParameters(volume_of(node).GetID(), node.GetID(), (6, 27), (27, 6))
     assert scene.segmentation_of(volume_of(node).GetID()) == node.GetID()
@@ -76,6 +77,7 @@ def test_correction_goes_on_with_undo(reopened, editor, scene):
     assert read_segmentation(node, grid).mask(2)[BOX.slices].all()
     editor.undo()
     np.testing.assert_array_equal(read_segmentation(node, grid).bits, bits)
+    scene.set_reviewed(node.GetID(), "spleen", False)
     scene.reset_to_proposal(node.GetID(), "spleen")
     np.testing.assert_array_equal(read_segmentation(node, grid).mask(1), masks_of_a_patient()[1])
 
@@ -95,6 +97,15 @@ def test_parameters_are_kept_in_the_node_of_the_module(app, scene):
     (node,) = nodes_of(app.scene, "vtkMRMLScriptedModuleNode")
     assert (node.GetModuleName(), node.GetSingletonTag()) == ("GenesisSegment", "GenesisSegment")
     assert scene.load_parameters() == SceneParameters(classes=(3,), paint_order=(3,))
+
+
+def test_parameters_are_those_of_the_module_after_a_scene_was_closed(app, scene):
+    scene.save_parameters(SceneParameters(classes=(1, 2)))
+    app.scene.Clear(False)
+    assert scene.load_parameters() == SceneParameters()
+    scene.save_parameters(SceneParameters(classes=(3,)))
+    (node,) = nodes_of(app.scene, "vtkMRMLScriptedModuleNode")
+    assert (node.GetModuleName(), node.GetSingletonTag()) == ("GenesisSegment", "GenesisSegment")
 
 
 def test_early_classes_and_differences_are_not_saved(app, scene, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
@@ -11,7 +12,9 @@ from vtk.util.numpy_support import vtk_to_numpy
 from builders import an_oblique_geometry
 from GenesisSegmentLib.core.errors import GeometryError
 from GenesisSegmentLib.core.segmentation import pack
+from GenesisSegmentLib.core.workflow.ports import ExportRequest
 from GenesisSegmentLib.mrml.arrays import label_image
+from GenesisSegmentLib.mrml.nodes import volume_of
 from GenesisSegmentLib.mrml.reading import (
     Changes,
     changes_between,
@@ -189,3 +192,43 @@ def test_turning_the_ct_and_its_segmentation_together_changes_nothing(app, scene
     node = segment(scene, volume)
     transform.SetMatrixTransformToParent(vtk_matrix(np.eye(4)))
     np.testing.assert_array_equal(read_mask(node, "liver", placement(volume).geometry), masks_of_a_patient()[LIVER])
+
+
+# --- a segmentation whose source somebody made surfaces
+
+
+@pytest.fixture
+def of_surfaces(app, scene):
+    node = segment(scene, add_volume(app, start=(5, 3, -2), transform=add_transform(app)))
+    node.CreateClosedSurfaceRepresentation()
+    node.GetSegmentation().SetSourceRepresentationName("Closed surface")
+    node.GetSegmentation().RemoveRepresentation("Binary labelmap")
+    return node
+
+
+def voxel_count(node, segment_id):
+    return int(read_mask(node, segment_id, placement(volume_of(node)).geometry).sum())
+
+
+def test_surfaces_are_turned_into_voxels_before_these_are_needed(scene, of_surfaces):
+    expected = int(masks_of_a_patient()[LIVER].sum())
+    scene.count_changes(of_surfaces.GetID())
+    changed = {s.segment_id: s.changed_voxels for s in scene.segments(of_surfaces.GetID())}
+    assert changed["liver"] < expected / 2
+    assert abs(voxel_count(of_surfaces, "liver") - expected) < expected / 2
+    assert of_surfaces.GetSegmentation().GetSourceRepresentationName() == "Binary labelmap"
+
+
+def test_no_voxel_is_lost_on_export_of_surfaces(scene, of_surfaces, tmp_path):
+    volume = volume_of(of_surfaces)
+    scene.export(of_surfaces.GetID(), volume.GetID(), ExportRequest(tmp_path, ("seg.nrrd", "nrrd"), (6,)))
+    assert voxel_count(of_surfaces, "spleen") > 0
+    values = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "CT.nrrd")))
+    assert (values == 1).sum() == voxel_count(of_surfaces, "spleen")
+
+
+def test_locked_surface_keeps_its_voxels_when_the_ct_is_segmented_again(scene, of_surfaces):
+    scene.set_locked(of_surfaces.GetID(), "spleen", True)
+    assert segment(scene, volume_of(of_surfaces)) is of_surfaces
+    assert voxel_count(of_surfaces, "liver") == masks_of_a_patient()[LIVER].sum()
+    assert voxel_count(of_surfaces, "spleen") > 0

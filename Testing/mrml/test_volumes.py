@@ -200,6 +200,7 @@ def test_proxy_of_a_sequence_says_that_only_one_frame_is_segmented(app, scene):
     proxy = browser.GetProxyNode(frames)
     before = scene.snapshot(proxy.GetID())
     assert "frame 1 of 3" in before.volume.source.notes[0]
+    assert scene.note(proxy.GetID()) == before.volume.source.notes[0]
     browser.SetSelectedItemNumber(2)
     app.logics["Sequences"].UpdateAllProxyNodes()
     assert scene.fingerprint(proxy.GetID()) != before.fingerprint

@@ -344,20 +344,6 @@ def test_result_for_a_ct_that_was_replaced_in_place_is_refused(app, scene):
         scene.write_result(snapshot, layers_of(masks_of_a_patient()), TEXT, [])
 
 
-def test_observers_hear_of_removal_and_closing(app, scene):
-    heard = []
-    scene.observe(heard.append, lambda: heard.append("closed"), lambda: heard.append("loaded"))
-    first, second = add_volume(app), add_volume(app)
-    first_id = first.GetID()
-    app.scene.RemoveNode(first)
-    assert heard == [first_id]
-    app.scene.Clear(False)
-    assert heard == [first_id, "closed"]
-    scene.stop_observing()
-    app.scene.RemoveNode(second)
-    assert heard == [first_id, "closed"]
-
-
 def test_early_class_is_shown_apart_and_replaced_by_the_result(app, scene):
     volume = add_volume(app, start=(5, 3, 2), transform=add_transform(app))
     snapshot = scene.snapshot(volume.GetID())

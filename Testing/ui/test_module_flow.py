@@ -3,68 +3,16 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from GenesisSegmentLib.core import setup_plan
 from GenesisSegmentLib.core.workflow.states import State
+from module_builders import PATIENCE_S, a_ct, result_of, segment, start, state
 
-ROOT = Path(__file__).resolve().parents[2]
-MODULE = ROOT / "GenesisSegment" / "GenesisSegment.py"
-FAKE = ROOT / "Testing" / "worker" / "fake_worker.py"
-PATIENCE_S = 60
+__all__ = ["start"]
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the stand-in of PythonSlicer is a shell script")
-
-
-@pytest.fixture
-def start(slicer_bench, tmp_path, monkeypatch):
-    """Opens the module on a machine that is set up; options go to the worker that pretends."""
-    real = setup_plan.check
-    monkeypatch.setattr(setup_plan, "check", lambda road: real(road, lambda name: "99.0", int(200e9)))
-    monkeypatch.setattr(setup_plan, "_ranges", lambda: dict.fromkeys((n.name for n in setup_plan._NEEDED), ""))
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", str(folder))
-
-    def open_module(*options):
-        program = folder / "PythonSlicer"
-        command = shlex.join([sys.executable, str(FAKE), *options])
-        program.write_text(f"#!/bin/sh\nexec {command}\n")
-        program.chmod(0o755)
-        return slicer_bench.start(MODULE)
-
-    return open_module
-
-
-def a_ct(bench, name="CT"):
-    """A body in air on an oblique grid."""
-    voxels = np.full((12, 15, 18), -1000, np.int16)
-    voxels[2:-2, 2:-2, 2:-2] = 40
-    angle = np.deg2rad(25)
-    to_ras = np.diag((2.0, 2.0, 3.0, 1.0))
-    to_ras[:2, :2] = 2 * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    return bench.slicer.util.addVolumeFromArray(voxels, ijkToRAS=to_ras, name=name)
-
-
-def state(host):
-    return host.widget.panel.controller.view.state
-
-
-def segment(bench, host):
-    """Chooses the CT and waits for its result."""
-    host.choose("volumeSelector", "CT")
-    host.click("segmentButton")
-    bench.wait_until(lambda: state(host) is not State.PREDICTING, PATIENCE_S)
-    bench.pump(0)
-
-
-def result_of(bench, host):
-    return bench.scene.GetNodeByID(host.widget.panel.controller.view.correct.segmentation_id)
 
 
 def test_ct_becomes_segments_that_can_be_reviewed(slicer_bench, start):
@@ -81,6 +29,17 @@ def test_ct_becomes_segments_that_can_be_reviewed(slicer_bench, start):
     where = np.zeros((12, 15, 18), bool)
     where[:4, :5, :6] = True  # low k, j, i: the fake's kidney
     assert (kidney.astype(bool) == where).all()
+
+
+def test_values_that_were_clipped_are_told_with_the_result(slicer_bench, start):
+    host = start()
+    volume = a_ct(slicer_bench)
+    voxels = slicer_bench.slicer.util.arrayFromVolume(volume).astype(np.int32)
+    voxels[5, 5, 5] = 60000
+    slicer_bench.slicer.util.updateVolumeFromArray(volume, voxels)
+    segment(slicer_bench, host)
+    assert "clipped" in host.ui.statusLabel.text
+    assert "clipped" in result_of(slicer_bench, host).GetDescription()
 
 
 def test_progress_and_cancel(slicer_bench, start):
@@ -151,20 +110,6 @@ def test_locked_reviewed_and_reset_reach_the_segments(slicer_bench, start):
     rows = {row.segment.segment_id: row.segment for row in host.widget.panel.controller.view.correct.rows}
     assert rows["kidney_right"].is_locked
     assert rows["liver"].is_reviewed
-
-
-def test_undo_of_the_editor_takes_a_reset_back(slicer_bench, start):
-    host = start()
-    volume = a_ct(slicer_bench)
-    segment(slicer_bench, host)
-    node, table = result_of(slicer_bench, host), host.ui.segmentsTable
-    empty = np.zeros((12, 15, 18), np.uint8)
-    slicer_bench.slicer.util.updateSegmentBinaryLabelmapFromArray(empty, node, "liver", volume)
-    slicer_bench.wait_until(lambda: table.cellWidget(1, 5).enabled, PATIENCE_S)
-    table.cellWidget(1, 5).click()
-    assert slicer_bench.slicer.util.arrayFromSegmentBinaryLabelmap(node, "liver", volume).any()
-    host.widget.panel._editor.logic.Undo()
-    assert not slicer_bench.slicer.util.arrayFromSegmentBinaryLabelmap(node, "liver", volume).any()
 
 
 def test_editor_opens_on_the_result(slicer_bench, start):
@@ -242,6 +187,29 @@ def test_script_can_segment_without_the_panel(slicer_bench, start):
     ]
 
 
+def test_script_leaves_the_panel_and_what_it_keeps_alone(slicer_bench, start):
+    from GenesisSegmentLib.mrml.parameters import load_parameters
+
+    host = start()
+    a_ct(slicer_bench)
+    segment(slicer_bench, host)
+    host.widget.panel.controller.check_classes((2,), False)
+    host.click("editButton")
+    editor, kept = host.ui.segmentEditorWidget, load_parameters(slicer_bench.scene)
+    before = editor.segmentationNode(), editor.sourceVolumeNode(), state(host), result_of(slicer_bench, host)
+    nodes = slicer_bench.scene.GetNumberOfNodesByClass("vtkMRMLSegmentEditorNode")
+    import GenesisSegment
+
+    other = a_ct(slicer_bench, "Other")
+    for _twice in range(2):
+        node = GenesisSegment.GenesisSegmentLogic().segment(other)
+    assert node.GetSegmentation().GetSegment("kidney_right") is not None, "all classes, not those of the panel"
+    assert load_parameters(slicer_bench.scene) == kept
+    after = editor.segmentationNode(), editor.sourceVolumeNode(), state(host), result_of(slicer_bench, host)
+    assert after == before
+    assert slicer_bench.scene.GetNumberOfNodesByClass("vtkMRMLSegmentEditorNode") == nodes
+
+
 def test_self_test_of_the_module_runs_on_the_bench_too(slicer_bench, start):
     """The steps themselves; inside Slicer they were not run yet."""
     start()
@@ -250,3 +218,42 @@ def test_self_test_of_the_module_runs_on_the_bench_too(slicer_bench, start):
     GenesisSegment.GenesisSegmentTest("test_panel").debug()
     GenesisSegment.GenesisSegmentTest("test_refusal").debug()
     GenesisSegment.GenesisSegmentTest("test_starter").debug()
+
+
+@pytest.mark.parametrize("damage", ["moved", "emptied"])
+def test_self_test_sees_a_result_that_is_not_on_the_ct(slicer_bench, start, monkeypatch, damage):
+    start()
+    from GenesisSegmentLib.ui import self_test
+
+    real = self_test.segment
+
+    def damaged(*arguments, **options):
+        found = real(*arguments, **options)
+        segmentation = slicer_bench.scene.GetNodeByID(found).GetSegmentation()
+        image = segmentation.GetSegment("liver").GetRepresentation("Binary labelmap")
+        if damage == "moved":
+            x, y, z = image.GetOrigin()
+            image.SetOrigin(x + 1.5, y, z)
+        else:
+            image.GetPointData().GetScalars().Fill(0)
+            image.Modified()
+        return found
+
+    monkeypatch.setattr(self_test, "segment", damaged)
+    with pytest.raises(self_test.SelfTestError, match="grid" if damage == "moved" else "no voxel"):
+        self_test.starter_segments()
+
+
+def test_views_are_drawn_once_while_a_result_is_put_in(slicer_bench, start, monkeypatch):
+    from GenesisSegmentLib.mrml import scene
+
+    paused, real = [], scene.put_layers
+    app = type(slicer_bench.app)
+    pause, resume = app.pauseRender, app.resumeRender
+    monkeypatch.setattr(app, "pauseRender", lambda self: paused.append("paused") or pause(self))
+    monkeypatch.setattr(app, "resumeRender", lambda self: paused.append("resumed") or resume(self))
+    monkeypatch.setattr(scene, "put_layers", lambda *a: paused.append("written") or real(*a))
+    host = start()
+    a_ct(slicer_bench)
+    segment(slicer_bench, host)
+    assert paused == ["paused", "written", "resumed"]

@@ -56,6 +56,33 @@ def test_opening_the_module_installs_starts_and_asks_nothing(slicer_bench, host)
     assert not host.widget.panel.controller._worker.is_running
 
 
+def test_segment_editor_can_name_segments_after_our_classes_once_the_module_was_opened(slicer_bench):
+    import vtk
+
+    from GenesisSegmentLib.core.terminology import CATEGORY_CONTEXT, REGION_CONTEXT
+
+    logic, names, regions = slicer_bench.mrml.logics["Terminologies"], vtk.vtkStringArray(), vtk.vtkStringArray()
+    host = slicer_bench.load(MODULE)
+    logic.GetLoadedTerminologyNames(names)
+    assert CATEGORY_CONTEXT not in [names.GetValue(i) for i in range(names.GetNumberOfValues())]
+    host.start()
+    logic.GetLoadedTerminologyNames(names)
+    assert CATEGORY_CONTEXT in [names.GetValue(i) for i in range(names.GetNumberOfValues())]
+    logic.GetLoadedRegionContextNames(regions)
+    assert REGION_CONTEXT in [regions.GetValue(i) for i in range(regions.GetNumberOfValues())]
+
+
+def test_neighbours_are_safe_from_brushes_in_the_next_scene_too(slicer_bench, host):
+    editor, none = host.ui.segmentEditorWidget, slicer_bench.slicer.vtkMRMLSegmentEditorNode.OverwriteNone
+    assert editor.mrmlSegmentEditorNode().GetOverwriteMode() == none
+    host.close_scene()
+    assert editor.mrmlSegmentEditorNode().GetOverwriteMode() == none
+    host.exit()
+    host.close_scene()
+    host.enter()
+    assert editor.mrmlSegmentEditorNode().GetOverwriteMode() == none
+
+
 def test_volume_of_the_scene_can_be_chosen(slicer_bench, host):
     volume = a_ct(slicer_bench)
     assert not host.ui.segmentButton.enabled

@@ -69,6 +69,13 @@ def test_samples_are_those_of_the_command_line():
         assert (sample.file, sample.url, sample.sha256) == (remote.file, remote.url, remote.sha256)
 
 
+def test_slicer_without_sample_data_starts_all_the_same(slicer_bench, monkeypatch):
+    from GenesisSegmentLib.ui.sample_data import register
+
+    monkeypatch.setitem(sys.modules, "SampleData", None)
+    register()
+
+
 def test_samples_are_registered_with_checksum_and_picture(slicer_bench):
     import SampleData
 

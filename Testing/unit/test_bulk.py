@@ -177,7 +177,7 @@ def test_store_gives_every_job_a_folder_and_takes_all_away(tmp_path):
     assert list((tmp_path / "root").iterdir()) == []
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no locks that end with a process; a day must pass")
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL; see test_leftovers_windows.py")
 def test_folders_of_killed_processes_are_swept_and_those_of_living_ones_are_not(tmp_path):
     living = BulkStore(tmp_path)
     code = "import sys, os, pathlib, GenesisSegmentLib.core.bulk as b; s = b.BulkStore(pathlib.Path(sys.argv[1])); "

@@ -9,7 +9,7 @@ import pytest
 from GenesisSegmentLib.core.protocol import Estimate, Hello
 from GenesisSegmentLib.core.workflow.ports import SceneParameters
 from GenesisSegmentLib.core.workflow.states import State
-from workflow_fakes import CPU, GPU, Bench, lost
+from workflow_fakes import CPU, GPU, SHAPE, Bench, lost
 
 
 @pytest.fixture
@@ -72,6 +72,15 @@ def test_ct_that_cannot_be_used_says_why_and_disables_segment(bench):
     assert bench.state is State.NO_VOLUME
     assert segment.volume_note == segment.segment.tip == bench.view.status.text == bench.scene.problems["ct1"]
     assert not segment.segment.is_enabled
+
+
+def test_what_to_know_of_a_ct_is_said_when_it_is_chosen(bench):
+    bench.scene.notes["ct1"] = "Only the frame that is shown, 3 of 10, is segmented."
+    bench.controller.choose_volume("ct1")
+    assert bench.view.segment.volume_note == bench.scene.notes["ct1"]
+    assert bench.view.segment.segment.is_enabled
+    bench.controller.choose_volume("ct2")
+    assert bench.view.segment.volume_note == ""
 
 
 def test_ct_that_the_scene_cannot_look_at_says_why(bench):
@@ -230,22 +239,27 @@ def test_estimate_is_asked_once_when_the_choice_has_settled(bench):
     assert bench.worker.count(Estimate) == 0
     assert bench.view.segment.estimate == "Estimating time and memory..."
     bench.wait(3)
-    assert bench.worker.count(Estimate) == bench.worker.count(Hello) == len(bench.worker.handed) == 1
+    assert bench.worker.count(Estimate) == bench.worker.count(Hello) == 1
+    assert bench.worker.handed == [], "the CT is not copied for an estimate"
+    assert bench.worker.last(Estimate).shape == SHAPE
+    assert bench.worker.last(Estimate).spacing == (1.0, 2.0, 3.0)
     assert bench.worker.last(Estimate).classes == (2, 3, 6, 8, 16, 17)
     assert bench.view.segment.estimate == "About 3 s and 1.2 GB on this CPU."
 
 
-def test_ct_is_handed_over_again_only_when_it_changed(bench):
+def test_estimate_names_the_ct_once_the_worker_has_it(bench):
     bench.controller.choose_volume("ct1")
     bench.wait(1)
+    assert bench.worker.last(Estimate).volume == ""
+    bench.controller.segment()
+    bench.controller.cancel()
+    bench.wait(6)
     bench.controller.check_classes((1,), False)
     bench.wait(1)
-    assert [fingerprint for _, fingerprint in bench.worker.handed] == ["f1"]
-    bench.scene.fingerprints["ct1"] = "f1b"
-    bench.controller.check_classes((1,), True)
+    assert bench.worker.last(Estimate).volume == "f1"
+    bench.controller.choose_volume("ct2")
     bench.wait(1)
-    assert [fingerprint for _, fingerprint in bench.worker.handed] == ["f1", "f1b"]
-    assert bench.worker.last(Estimate).volume == "f1b"
+    assert bench.worker.last(Estimate).volume == ""
 
 
 def test_estimate_of_an_earlier_choice_is_dropped(bench):

@@ -54,6 +54,7 @@ def remove_result(bench: Bench) -> None:
 
 def close_scene(bench: Bench) -> None:
     bench.controller.scene_about_to_close()
+    bench.scene.results.clear()
     bench.controller.scene_closed()
 
 
@@ -99,6 +100,10 @@ ACTIONS: dict[str, Callable[[Bench], Any]] = {
     "select": lambda b: b.controller.select_segment("liver"),
     "difference": lambda b: b.controller.show_difference(True),
     "proposal": lambda b: b.controller.show_proposal(True),
+    "undo": lambda b: b.controller.undone(True),
+    "nothing to undo": lambda b: b.controller.undone(False),
+    "redo": lambda b: b.controller.redone(True),
+    "unfold export": lambda b: b.controller.show_export(True),
     "3d": lambda b: b.controller.update_3d(),
     "formats": lambda b: b.controller.choose_formats(("csv", "nrrd")),
     "folder": lambda b: b.controller.choose_folder(Path("out")),

@@ -158,6 +158,30 @@ def test_export_writes_the_chosen_formats_in_the_paint_order(bench, tmp_path):
     assert bench.view.status.text == f"2 files were written to {tmp_path}."
 
 
+def test_what_was_put_back_into_protected_structures_is_told(bench):
+    bench.controller.edit(True)
+    bench.scene.taken = ("Liver", "Spleen")
+    bench.controller.segmentation_edited()
+    bench.wait(1)
+    assert bench.view.status.text.endswith("put back: Liver, Spleen.")
+    assert bench.view.status.kind == "warning"
+
+
+def test_dicom_seg_is_offered_for_cts_from_dicom_alone(bench, tmp_path):
+    bench.controller.choose_folder(tmp_path)
+    bench.controller.choose_formats(("dicom",))
+    choice = next(c for c in bench.view.export.formats if c.value == "dicom")
+    assert not choice.is_enabled
+    assert "DICOM database" in choice.tip
+    assert bench.view.export.chosen == ()
+    assert bench.view.export.export.tip == "Choose at least one format."
+    bench.scene.dicom.add("ct1")
+    bench.controller.choose_volume(None)
+    bench.controller.choose_volume("ct1")
+    assert next(c for c in bench.view.export.formats if c.value == "dicom").is_enabled
+    assert bench.view.export.chosen == ("dicom",)
+
+
 def test_export_that_fails_says_why_and_names_no_files(bench, tmp_path):
     bench.controller.choose_folder(tmp_path)
     bench.controller.export()
@@ -189,10 +213,24 @@ def test_paint_order_is_kept_with_the_scene_beyond_the_classes_of_this_result(be
     assert bench.scene.parameters.paint_order == (1, 17, 2, 3, 6, 8, 16, 31)
 
 
-def test_overlaps_are_named_with_the_one_that_is_seen(bench):
-    bench.scene.overlaps = ((1, 6), (1, 30))
+def test_overlaps_are_looked_for_only_while_export_is_unfolded(bench, monkeypatch):
+    asked = []
+    monkeypatch.setattr(bench.scene, "overlapping", lambda segmentation: asked.append(segmentation) or ())
     bench.controller.edit(True)
     bench.controller.edit(False)
+    bench.controller.start()
+    bench.reviewing()
+    assert asked == []
+    bench.controller.show_export(True)
+    assert asked == ["seg-ct1"]
+    bench.controller.show_export(False)
+    bench.controller.start()
+    assert asked == ["seg-ct1"]
+
+
+def test_overlaps_are_named_with_the_one_that_is_seen(bench):
+    bench.scene.overlaps = ((1, 6), (1, 30))
+    bench.controller.show_export(True)
     assert bench.view.export.overlap_note == "In label maps each voxel has one structure: Liver over Spleen."
     bench.controller.move_paint(1, 99)
     assert bench.view.export.overlap_note.endswith("Spleen over Liver.")
@@ -204,3 +242,48 @@ def test_nothing_is_exported_during_a_run(bench, tmp_path):
     bench.controller.export()
     assert "export" not in bench.scene.names()
     assert not bench.view.export.export.is_enabled
+
+
+def test_reset_that_was_withheld_in_part_says_so(bench, monkeypatch):
+    rows = bench.scene.rows["seg-ct1"]
+    rows[0] = replace(rows[0], changed_voxels=1200)
+    bench.controller.segmentation_edited()
+    bench.wait(2)
+    monkeypatch.setattr(bench.scene, "reset_to_proposal", lambda *_arguments: None)
+    bench.controller.reset_segment(rows[0].segment_id)
+    assert bench.view.status.kind == "warning"
+    assert "still differs from the proposal in 1,200 voxels" in bench.view.status.text
+
+
+def test_undo_and_redo_are_offered_for_what_can_be_undone(bench):
+    correct = bench.view.correct
+    assert (correct.undo.is_enabled, correct.undo.tip) == (False, "Nothing was changed yet.")
+    bench.reviewing()
+    assert bench.view.correct.undo.is_enabled
+    assert "Undo brings the structures from before this run back." in bench.view.status.text
+    bench.scene.calls.clear()
+    bench.controller.undone(True)
+    assert bench.scene.names() == ["count_changes"]
+    assert bench.view.correct.redo.is_enabled
+    bench.controller.undone(False)
+    assert bench.view.status.text == "There is nothing to undo."
+    assert not bench.view.correct.undo.is_enabled
+    bench.controller.redone(True)
+    assert bench.view.correct.undo.is_enabled
+    bench.controller.redone(False)
+    assert not bench.view.correct.redo.is_enabled
+    bench.run("ct2")
+    assert bench.view.correct.undo.tip == "Wait until the run has ended, or cancel it."
+
+
+def test_strokes_in_the_editor_can_be_undone(bench):
+    bench.controller.segmentation_edited()
+    assert not bench.view.correct.undo.is_enabled
+    bench.controller.edit(True)
+    bench.controller.segmentation_edited()
+    assert bench.view.correct.undo.is_enabled
+    bench.controller.edit(False)
+    assert bench.view.correct.undo.is_enabled
+    bench.controller.choose_volume("ct2")
+    bench.controller.choose_volume("ct1")
+    assert not bench.view.correct.undo.is_enabled

@@ -324,3 +324,49 @@ def test_run_goes_on_after_the_module_was_left(bench):
     bench.controller.stop()
     bench.finish(command)
     assert bench.state is State.REVIEWING
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError("Unable to allocate 78 MiB"), "not enough memory. Close other programs"),
+        (RuntimeError("bad image"), "The reason: bad image. Try again"),
+        (ValueError(""), "The reason: ValueError."),
+        (OSError(28, "No space left on device"), "No space left on device"),
+    ],
+)
+def test_result_that_cannot_be_put_into_the_scene_ends_the_run_with_words_and_a_log(
+    bench, monkeypatch, caplog, error, words
+):
+    def write(*_arguments):
+        raise error
+
+    monkeypatch.setattr(bench.scene, "write_result", write)
+    command = bench.run()
+    bench.finish(command)
+    assert failed_without_a_trace(bench)
+    assert bench.view.status.text.startswith("The result could not be put into the scene. ")
+    assert words in bench.view.status.text
+    assert caplog.records[-1].exc_info[1] is error
+    assert command.id in bench.worker.released
+    monkeypatch.undo()
+    bench.reviewing()
+    assert bench.state is State.REVIEWING
+
+
+def test_event_that_cannot_be_used_does_not_take_the_others_along(bench, monkeypatch, caplog):
+    def write(*_arguments):
+        raise RuntimeError("no such image")
+
+    monkeypatch.setattr(bench.scene, "write_partial", write)
+    command = bench.run()
+    bench.say(partial_of(command), progress_of(command, 0.7), result_of(command))
+    assert bench.state is State.REVIEWING
+    assert "no such image" in str(caplog.records[-1].exc_info[1])
+
+
+def test_step_that_holds_the_person_up_is_announced(bench):
+    command, seen = bench.run(), []
+    bench.scene.when_writing = lambda: seen.append(bench.views[-1].status.text)
+    bench.finish(command)
+    assert seen == ["Showing the result in the scene"]

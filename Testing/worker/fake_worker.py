@@ -6,6 +6,7 @@
     busy            never answers, obeys a cancel
     deaf            never answers, ignores a cancel
     hang            falls silent altogether: no answer, no heartbeat
+    burn            uses the processor, for ever
     forget          drops the command without an answer
     late:SECONDS    answers after that time, whether cancelled or not
     nonsense        answers between garbage, half lines and a huge line
@@ -153,6 +154,10 @@ class FakeWorker:
         with self._lock:
             threading.Event().wait()
 
+    def _be_burn(self, command: Message, detail: str) -> None:
+        while True:
+            pass
+
     def _be_forget(self, command: Message, detail: str) -> None:
         return
 
@@ -247,7 +252,7 @@ class FakeWorker:
     def _beat(self) -> None:
         while True:
             jobs = tuple(self._jobs)
-            self._send(Heartbeat("", "busy" if jobs else "idle", jobs))
+            self._send(Heartbeat("", "busy" if jobs else "idle", jobs, os.getpid()))
             time.sleep(self._heartbeat)
 
     def _send(self, event: Event) -> None:

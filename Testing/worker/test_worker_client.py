@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import threading
 import time
@@ -26,9 +27,9 @@ from GenesisSegmentLib.core.protocol import (
     Unload,
     new_id,
 )
-from GenesisSegmentLib.core.worker_client import WorkerClient
+from GenesisSegmentLib.core.worker_client import Limits, WorkerClient
 from GenesisSegmentLib.core.worker_process import Launch
-from worker.conftest import LIBRARY, PATIENCE_S, QUICK, hello, is_alive, loaded, segment
+from worker.conftest import LIBRARY, PATIENCE_S, PATIENT, QUICK, hello, is_alive, loaded, segment
 from worker.fake_worker import LIVER, OFFERED, fake_segmentation
 
 
@@ -118,6 +119,51 @@ def test_unload_deletes_the_volume(fake, volume, tmp_path):
     session.until(lambda: not list((tmp_path / "bulk").rglob("volume.json")))
 
 
+def test_store_that_was_cleared_away_is_made_anew_and_the_volume_written_again(fake, volume, tmp_path):
+    session = loaded(fake(), volume)
+    for path in (tmp_path / "bulk").iterdir():  # as a cleaner of temporary files would
+        shutil.rmtree(path)
+    loaded(session, volume)
+    assert isinstance(session.ask(segment()), Result)
+    assert isinstance(loaded(session, volume, "other").ask(segment("other")), Result)
+    session.client.stop()
+    assert isinstance(session.ask(segment("other")), Result)  # what a new process is told is there as well
+
+
+def test_run_on_a_store_that_was_cleared_away_needs_no_other_volume(fake, volume, tmp_path):
+    session = loaded(fake("--on", "estimate=busy"), volume)
+    session.client.send(Estimate(new_id(), "print"))
+    for path in (tmp_path / "bulk").iterdir():
+        shutil.rmtree(path)
+    answer = session.ask(segment())  # the volume was not sent again: the worker says so, or has it still
+    assert isinstance(answer, (Result, Failure))
+    assert isinstance(loaded(session, volume).ask(segment()), Result)
+
+
+def test_volume_whose_files_were_cleared_away_is_written_again(fake, volume, tmp_path):
+    session = loaded(fake(), volume)
+    (file,) = (tmp_path / "bulk").rglob("voxels.i2")
+    file.unlink()
+    session.client.stop()
+    assert isinstance(loaded(session, volume).ask(segment()), Result)
+
+
+def test_store_of_a_client_that_lives_is_never_old(fake, volume, tmp_path):
+    session = loaded(fake(limits=PATIENT), volume)
+    now = [time.monotonic()]
+    session.client._clock = lambda: now[0]
+    (store,) = (tmp_path / "bulk").iterdir()
+    paths = [store, *store.rglob("*")]
+    assert len(paths) == 4
+    for path in paths:
+        os.utime(path, (0, 0))
+    session.client.pump()
+    assert store.stat().st_mtime == 0
+    now[0] += 3600.0
+    session.client.pump()
+    assert all(path.stat().st_mtime > 0 for path in paths)
+
+
 def test_error_of_the_worker_is_the_answer_and_names_the_log(fake, tmp_path):
     answer = fake("--on", "estimate=error:model").ask(Estimate(new_id(), "print"))
     assert (answer.code, answer.what) == ("model", "It was told to fail.")
@@ -171,6 +217,24 @@ def test_cancel_that_is_ignored_ends_the_process_and_the_next_command_starts_ano
     assert session.final(job).is_cancelled
     answer = session.ask(hello())
     assert answer.pid != pid
+    session.until(lambda: not is_alive(pid))
+
+
+@pytest.mark.parametrize("behaviour", ["hang", "deaf"])
+def test_cancel_ends_within_a_second_of_the_clock_but_not_before_the_worker_could_obey(fake, behaviour):
+    now = [100.0]
+    session = fake("--on", f"segment={behaviour}", limits=Limits(start=PATIENCE_S))
+    session.client._clock = lambda: now[0]
+    job = session.client.send(segment())
+    session.until(lambda: session.of(job))
+    pid = session.pid()
+    session.client.cancel(job)
+    now[0] += 0.5
+    session.pump_for(0.05)
+    assert is_alive(pid)
+    assert session.client.is_busy
+    now[0] += 0.4  # the next tick after at most 0.1 s is still within the second
+    assert session.final(job).is_cancelled
     session.until(lambda: not is_alive(pid))
 
 

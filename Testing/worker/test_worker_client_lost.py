@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,8 +22,8 @@ from GenesisSegmentLib.core.protocol import (
     new_id,
 )
 from GenesisSegmentLib.core.worker_client import Limits
-from GenesisSegmentLib.core.worker_process import Ended
-from worker.conftest import PATIENCE_S, hello, is_alive, loaded, segment
+from GenesisSegmentLib.core.worker_process import Ended, end_trees
+from worker.conftest import FAKE, PATIENCE_S, hello, is_alive, loaded, segment
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="signals are those of POSIX")
 
@@ -65,7 +68,7 @@ def test_next_process_knows_the_volume_without_being_told_again(fake, volume, tm
 
 
 def test_process_that_falls_silent_is_ended(fake):
-    session = fake("--on", "segment=hang", limits=Limits(start=PATIENCE_S, silence=0.5))
+    session = fake("--on", "segment=hang", limits=Limits(start=PATIENCE_S, silence=0.5, busy=1.0))
     job = session.client.send(segment())
     session.until(lambda: session.of(job))
     pid = session.pid()
@@ -73,6 +76,15 @@ def test_process_that_falls_silent_is_ended(fake):
     assert answer.code == "worker_lost"
     assert "does not answer" in answer.what
     session.until(lambda: not is_alive(pid))
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="the system does not say what a process uses")
+def test_processor_time_is_that_of_the_worker(fake):
+    session = fake("--on", "estimate=burn")
+    session.ask(hello())
+    before = session.client._process.cpu_seconds()
+    session.client.send(Estimate(new_id(), "print"))
+    session.until(lambda: session.client._process.cpu_seconds() > before + 0.2)
 
 
 def test_process_that_never_says_anything_is_ended(fake):
@@ -154,6 +166,82 @@ def test_child_that_outlives_its_launcher_is_found(opened, tmp_path):
     assert "exit code 5" in session.ask(hello()).what
     child = int((tmp_path / "child").read_text())
     session.until(lambda: not is_alive(child))
+
+
+LAUNCHER = """
+import pathlib, subprocess, sys, time
+child = subprocess.Popen([sys.executable, *sys.argv[2:]], start_new_session=True)
+pathlib.Path(sys.argv[1]).write_text(str(child.pid))
+time.sleep(600)
+"""
+
+
+def launched(opened, tmp_path):
+    """A session whose worker left the group of its launcher and is stuck; and the pid of the worker."""
+    script = tmp_path / "launcher.py"
+    script.write_text(LAUNCHER)
+    session = opened(script, tmp_path / "child", FAKE)
+    assert isinstance(session.ask(hello()), Ready)
+    child = int((tmp_path / "child").read_text())
+    assert session.pid() != child
+    os.kill(child, signal.SIGSTOP)  # so that it does not notice the end of its input
+    return session, child
+
+
+@posix_only
+def test_worker_that_is_out_of_reach_of_its_launcher_is_killed_by_what_it_reported(opened, tmp_path):
+    session, child = launched(opened, tmp_path)
+    job = session.client.send(Estimate(new_id(), "print"))
+    session.client.cancel(job)
+    assert session.final(job).is_cancelled
+    session.until(lambda: not is_alive(child))
+
+
+@posix_only
+def test_worker_whose_launcher_died_first_is_killed_by_what_it_reported(opened, tmp_path):
+    session, child = launched(opened, tmp_path)
+    os.kill(session.pid(), signal.SIGKILL)
+    session.until(lambda: session.of(""))
+    session.until(lambda: not is_alive(child))
+
+
+@posix_only
+def test_pid_of_a_worker_that_has_ended_is_not_killed(opened, tmp_path, monkeypatch):
+    session = opened(FAKE, "--on", "estimate=exit:1")
+    session.ask(hello())
+    process = session.client._process
+    killed = []
+    monkeypatch.setattr("os.kill", lambda pid, number: killed.append(pid))
+    assert "exit code 1" in session.ask(Estimate(new_id(), "print")).what
+    process.kill()
+    process._kill_tree(process._popen)
+    assert killed == []
+
+
+@pytest.mark.parametrize(
+    ("codes", "terminated"),
+    [
+        ({10: 0, 20: 128}, []),  # the launcher took the worker along
+        ({10: 128, 20: 0}, []),  # the launcher was dead already
+        ({10: 1, 20: 128}, [10]),
+        ({10: OSError("no taskkill"), 20: subprocess.TimeoutExpired("taskkill", 1)}, [10, 20]),
+    ],
+)
+def test_windows_trees_are_ended_from_launcher_and_worker_and_a_failure_is_seen(monkeypatch, codes, terminated):
+    asked, ended = [], []
+
+    def run(command, **_):
+        pid = int(command[-1])
+        asked.append(command[1:])
+        if isinstance(codes[pid], Exception):
+            raise codes[pid]
+        return SimpleNamespace(returncode=codes[pid])
+
+    monkeypatch.setattr("subprocess.run", run)
+    monkeypatch.setattr("os.kill", lambda pid, number: ended.append(pid))
+    end_trees((10, 20))
+    assert asked == [["/F", "/T", "/PID", "10"], ["/F", "/T", "/PID", "20"]]
+    assert ended == terminated
 
 
 @pytest.mark.parametrize(

@@ -210,6 +210,17 @@ def test_estimate_grows_with_the_ct(real, torso, body):
     assert large.host_bytes > small.host_bytes
 
 
+def test_estimate_from_the_grid_alone_is_an_upper_limit(real, torso):
+    session = loaded(real(), torso)
+    session.ask(segment())
+    known = session.ask(Estimate(new_id(), "print"))
+    grid = torso.geometry.reoriented(torso.geometry.to_ras)
+    stated = session.ask(Estimate(new_id(), "", shape=grid.shape, spacing=grid.spacing))
+    assert stated.seconds >= known.seconds
+    assert known.host_bytes <= stated.host_bytes < 3 * known.host_bytes
+    assert isinstance(session.ask(Estimate(new_id(), "unknown")), Failure)
+
+
 def test_self_test_says_what_it_found_and_makes_time_known(real, torso):
     session = loaded(real(), torso)
     answer = session.ask(SelfTest(new_id()))

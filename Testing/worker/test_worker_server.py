@@ -185,6 +185,34 @@ def test_end_of_the_input_cancels_what_runs_and_drops_what_waits():
     assert begun == ["a"]
 
 
+def test_handler_rests_on_the_thread_of_the_commands_while_there_is_nothing_to_do():
+    commands, write = os.pipe()
+    read, events = os.pipe()
+    seen, rested, done = [], threading.Event(), threading.Event()
+
+    class Handler:
+        def run(self, command, job, send):
+            seen.append(("run", threading.get_ident()))
+            done.set()
+            return Done(command.id)
+
+        def rest(self):
+            seen.append(("rest", threading.get_ident()))
+            rested.set()
+
+    server = Server(Outlet(events), Handler(), rest_s=0.01)
+    thread = threading.Thread(target=server.serve, args=(commands,))
+    thread.start()
+    assert rested.wait(PATIENCE_S)
+    os.write(write, encode(Hello("a")))
+    assert done.wait(PATIENCE_S)  # a rest does not keep commands away
+    os.close(write)
+    thread.join(PATIENCE_S)
+    os.close(read)
+    assert {"run", "rest"} == {what for what, _ in seen}
+    assert len({who for _, who in seen}) == 1
+
+
 def test_progress_is_thinned_out_but_every_stage_is_told():
     sent = []
     report = Reporter("a", sent.append, start=0.5, share=0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -118,6 +119,30 @@ def test_memory_is_given_back_after_an_error_that_may_come_from_it(opened, error
         a_run(models, work=work)
     a_run(models)
     assert len(opened) == (1 if is_kept else 2)
+
+
+def test_memory_is_given_back_after_minutes_without_a_run_and_the_log_says_so(opened, capsys):
+    now = [0.0]
+    models = WarmModels(lambda: None, 600.0, lambda: now[0])
+    now[0] = 1000.0
+    models.rest()  # nothing is warm: nothing to say
+    assert capsys.readouterr().err == ""
+    a_run(models)
+    held = weakref.ref(a_run(models, ONNX))
+    now[0] += 599.0
+    models.rest()
+    assert held() is not None
+    a_run(models)
+    now[0] += 599.0
+    models.rest()
+    assert held() is not None
+    assert len(opened) == 2
+    now[0] += 1.0
+    models.rest()
+    assert held() is None
+    assert "No run for 10 minutes: the memory of 2 models" in capsys.readouterr().err
+    a_run(models)
+    assert len(opened) == 3
 
 
 def test_file_that_was_replaced_is_resolved_anew(tmp_path):

@@ -19,8 +19,9 @@ from .errors import GeometryError, InputError, OutputError
 from .files import atomic_file, output_errors
 from .geometry import Box, Geometry
 from .i18n import _
+from .jobs import Advance
 from .layers import Layer
-from .leftovers import new_folder, release, sweep
+from .leftovers import new_folder, release, sweep, touch
 from .volume import Source, Volume
 
 _VOXELS, _HEADER = "voxels.i2", "volume.json"
@@ -64,6 +65,10 @@ class BulkStore:
         """Deletes a folder, in the background; what cannot be deleted now goes with the store."""
         threading.Thread(target=shutil.rmtree, args=(folder, True), daemon=True).start()
 
+    def keep(self) -> bool:
+        """Shows that the folder is in use to whoever clears away old files; whether it is still there."""
+        return touch(self._folder)
+
     def close(self) -> None:
         """Deletes everything."""
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -93,6 +98,11 @@ def write_volume(folder: Path, volume: Volume, fingerprint: str) -> None:
         temporary.write_text(json.dumps(header, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def holds_volume(folder: Path) -> bool:
+    """Whether a CT that was written is still there."""
+    return (folder / _HEADER).is_file() and (folder / _VOXELS).is_file()
+
+
 def read_volume(folder: Path, fingerprint: str, name: str = "", series_uid: str = "") -> Volume:
     """The CT in a folder, its voxels memory-mapped and read-only.
 
@@ -113,16 +123,16 @@ def read_volume(folder: Path, fingerprint: str, name: str = "", series_uid: str 
     return Volume(voxels, geometry, Source(folder, name or folder.name, series_uid=series_uid))
 
 
-def write_layers(folder: Path, layers: tuple[Layer, ...]) -> tuple[Path, ...]:
-    """Writes label layers; one file each, in their order.
+def write_layers(folder: Path, layers: tuple[Layer, ...], advance: Advance = lambda fraction: None) -> tuple[Path, ...]:
+    """Writes label layers; one file each, in their order. ``advance`` is told often on the way.
 
     Raises:
         OutputError: the disk is full or not writable.
     """
     _require_space(folder, sum(layer.labels.size for layer in layers))
     paths = tuple(folder / f"layer-{n}.u1" for n, _ in enumerate(layers, 1))
-    for path, layer in zip(paths, layers, strict=True):
-        _write_raw(path, layer.labels, np.dtype("u1"))
+    for done, (path, layer) in enumerate(zip(paths, layers, strict=True)):
+        _write_raw(path, layer.labels, np.dtype("u1"), _one_of(len(layers), done, advance))
     return paths
 
 
@@ -180,17 +190,23 @@ def _require_space(folder: Path, size: int) -> None:
         )
 
 
-def _write_raw(path: Path, array: np.ndarray, dtype: np.dtype) -> None:
+def _write_raw(path: Path, array: np.ndarray, dtype: np.dtype, advance: Advance = lambda fraction: None) -> None:
     with atomic_file(path) as temporary, temporary.open("wb") as stream:
-        for planes in _planes(array):
+        for planes, fraction in _planes(array):
+            advance(fraction)
             # Not by numpy's own tofile, which lets no other thread run meanwhile.
             stream.write(np.ascontiguousarray(planes.T, dtype=dtype).data.cast("B"))
 
 
-def _planes(array: np.ndarray) -> Iterator[np.ndarray]:
-    """The array in pieces along k, so that turning its memory order takes little memory."""
+def _one_of(count: int, done: int, advance: Advance) -> Advance:
+    """Takes the progress of one of ``count`` equal pieces, of which ``done`` are there."""
+    return lambda fraction: advance((done + fraction) / count)
+
+
+def _planes(array: np.ndarray) -> Iterator[tuple[np.ndarray, float]]:
+    """The array in pieces along k, so that turning its memory order takes little memory; and the share before each."""
     for start in range(0, array.shape[2], _PLANES_AT_ONCE):
-        yield array[:, :, start : start + _PLANES_AT_ONCE]
+        yield array[:, :, start : start + _PLANES_AT_ONCE], start / array.shape[2]
 
 
 def _read_raw(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:

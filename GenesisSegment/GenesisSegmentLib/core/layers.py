@@ -13,6 +13,7 @@ import numpy as np
 
 from .errors import InputError
 from .geometry import Geometry
+from .jobs import Advance
 from .segmentation import BITS, Segmentation
 
 _SLAB_VOXELS = 1 << 18
@@ -29,16 +30,18 @@ class Layer:
     classes: tuple[int, ...]
 
 
-def pack_layers(segmentation: Segmentation) -> tuple[Layer, ...]:
+def pack_layers(segmentation: Segmentation, advance: Advance = lambda fraction: None) -> tuple[Layer, ...]:
     """The layers of a segmentation; every class that was looked for lies in exactly one.
 
-    The same segmentation always gives the same layers. Classes that overlap nothing all lie in the first.
+    The same segmentation always gives the same layers. Classes that overlap nothing all lie in the first. ``advance``
+    is told often on the way.
     """
     bits = segmentation.bits
-    groups = color(overlaps(bits), segmentation.classes)
+    groups = color(overlaps(bits, lambda fraction: advance(0.5 * fraction)), segmentation.classes)
     masks = [BITS(sum(1 << (c - 1) for c in group)) for group in groups]
     layers = [np.zeros_like(bits, dtype=np.uint8) for _ in groups]
-    for slab in _slabs(bits):
+    for slab, fraction in _slabs(bits):
+        advance(0.5 + 0.5 * fraction)
         piece = bits[slab]
         used = np.bitwise_or.reduce(piece, axis=None)
         for labels, mask in zip(layers, masks, strict=True):
@@ -70,13 +73,14 @@ def unpack_layers(layers: Iterable[Layer], geometry: Geometry) -> Segmentation:
     return Segmentation(bits, geometry, tuple(sorted(classes)))
 
 
-def overlaps(bits: np.ndarray) -> dict[int, int]:
+def overlaps(bits: np.ndarray, advance: Advance = lambda fraction: None) -> dict[int, int]:
     """Which classes share a voxel in uint32 ``bits`` (i, j, k): class -> bits of itself and of those it meets.
 
     Classes that meet no other are left out. One pass; only voxels of more than one class are looked at closely.
     """
     patterns: set[int] = set()
-    for slab in _slabs(bits):
+    for slab, fraction in _slabs(bits):
+        advance(fraction)
         piece = bits[slab].ravel(order="K")
         several = piece[(piece & (piece - BITS(1))) != 0]
         if several.size:
@@ -126,11 +130,12 @@ def _index_of_bit(single: np.ndarray) -> np.ndarray:
     return exponent
 
 
-def _slabs(bits: np.ndarray) -> Iterator[tuple[slice, ...]]:
-    """Slices along the axis that is slowest in memory, which together cover the array."""
+def _slabs(bits: np.ndarray) -> Iterator[tuple[tuple[slice, ...], float]]:
+    """Slices along the axis that is slowest in memory, which together cover the array; and the share before each."""
     if not bits.size:
         return
     axis = int(np.argmax(np.abs(bits.strides)))
     step = max(1, _SLAB_VOXELS * bits.shape[axis] // bits.size)
     for start in range(0, bits.shape[axis], step):
-        yield tuple(slice(start, start + step) if a == axis else slice(None) for a in range(bits.ndim))
+        slab = tuple(slice(start, start + step) if a == axis else slice(None) for a in range(bits.ndim))
+        yield slab, start / bits.shape[axis]

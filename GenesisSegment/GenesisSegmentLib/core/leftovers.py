@@ -1,49 +1,82 @@
 """The temporary folders of writers, and how those of writers that were killed are found and swept away.
 
 A writer holds a lock on its folder, which the system drops with the process: a folder whose lock can be had is left
-over. A lock of another machine cannot be trusted (many network disks keep locks to themselves), nor are there locks
-everywhere; there, what nothing has touched for a day is left over.
+over. Windows locks no folders; there a file beside it is locked. A lock of another machine cannot be trusted (many
+network disks keep locks to themselves), nor are there locks everywhere; there, what nothing has touched for a day is
+left over. A writer that lives longer than that calls :func:`touch` now and then.
 """
 
 from __future__ import annotations
 
+import errno
+import importlib
 import os
 import platform
 import re
 import shutil
-import sys
 import tempfile
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 TEMPORARY_PREFIX = ".writing-genesis-"
 """How the names of temporary files and folders begin; the machine and a random part follow."""
 _DAY_S = 24 * 60 * 60
+_LOCK_SUFFIX = ".lock"
+_ATTEMPTS = 20
+_LOCKS_FILES = os.name == "nt"
 
 
-def new_folder(place: Path) -> tuple[Path, int | None]:
-    """A new temporary folder in ``place``, and the handle of its lock for :func:`release`; None without locks.
+@dataclass(frozen=True)
+class Lock:
+    """A lock that is held by an open ``handle``; ``file`` is what was made for it."""
+
+    handle: int
+    file: Path | None = None
+
+
+def new_folder(place: Path) -> tuple[Path, Lock | None]:
+    """A new temporary folder in ``place``, and its lock for :func:`release`; None without locks.
 
     Raises:
         OSError: it cannot be made.
     """
-    while True:
+    for _attempt in range(_ATTEMPTS):
         folder = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY_PREFIX}{_machine()}-", dir=place))
         try:
             lock = _lock(folder, wait=True)
-        except FileNotFoundError:
+        except (BlockingIOError, FileNotFoundError):  # it is being swept away
             continue
         except OSError:
             return folder, None
         if folder.is_dir():
             return folder, lock
         release(lock)  # it was swept away before it was locked
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), str(place))
 
 
-def release(lock: int | None) -> None:
+def release(lock: Lock | None) -> None:
     """Gives a lock back."""
-    if lock is not None:
-        os.close(lock)
+    if lock is None:
+        return
+    os.close(lock.handle)
+    if lock.file is not None:
+        _delete(lock.file)
+
+
+def touch(folder: Path) -> bool:
+    """Makes a folder and what lies in it new, for those who go by age; whether it is still there. Never raises."""
+    try:
+        os.utime(folder)
+    except OSError:
+        return folder.is_dir()
+    with suppress(OSError):  # what goes away meanwhile needs no more care
+        for path in (folder.with_name(folder.name + _LOCK_SUFFIX), *folder.rglob("*")):
+            with suppress(OSError):
+                os.utime(path)
+    return True
 
 
 def sweep(place: Path) -> None:
@@ -56,7 +89,8 @@ def sweep(place: Path) -> None:
     for entry in found:
         path = Path(entry.path)
         if not entry.is_dir(follow_symlinks=False):
-            if _is_old(path):
+            is_lock = path.suffix == _LOCK_SUFFIX and path.with_suffix("").is_dir()
+            if not is_lock and _is_old(path):
                 _delete(path)
             continue
         lock = None
@@ -72,24 +106,45 @@ def sweep(place: Path) -> None:
         release(lock)
 
 
-def _lock(folder: Path, wait: bool) -> int | None:
-    """Locks a folder until its handle is closed or the process ends; None on systems without such locks.
+def _lock(folder: Path, wait: bool) -> Lock | None:
+    """Locks a folder until its handle is closed or the process ends. Its maker waits where another has it.
 
     Raises:
-        BlockingIOError: another holds it, and ``wait`` is false.
+        BlockingIOError: another holds it.
         OSError: the folder is gone, or the disk has no locks.
     """
-    if sys.platform == "win32":
-        return None
-    import fcntl
-
+    if _LOCKS_FILES:
+        return _lock_beside(folder, is_maker=wait)
+    fcntl: Any = importlib.import_module("fcntl")
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(handle)
         raise
-    return handle
+    return Lock(handle)
+
+
+def _lock_beside(folder: Path, is_maker: bool) -> Lock | None:
+    """Locks the file beside a folder, which its maker makes; None for others where there is no such file.
+
+    It lies beside the folder because Windows deletes no folder with an open file in it.
+    """
+    msvcrt: Any = importlib.import_module("msvcrt")
+    file = folder.with_name(folder.name + _LOCK_SUFFIX)
+    try:
+        handle = os.open(file, os.O_RDWR | (os.O_CREAT if is_maker else 0))
+    except FileNotFoundError:
+        return None
+    try:
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    except PermissionError as error:
+        os.close(handle)
+        raise BlockingIOError(error.errno, error.strerror, str(file)) from error
+    except OSError:  # there are no locks on this disk
+        release(Lock(handle, file))
+        raise
+    return Lock(handle, file)
 
 
 def _machine() -> str:

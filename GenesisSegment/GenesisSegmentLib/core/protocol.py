@@ -19,6 +19,19 @@ from .wire import MisfitError, build, from_line, to_line
 VERSION = 1
 HEARTBEAT_SECONDS = 2.0
 
+FAILURE_CODES = frozenset(
+    {
+        *("error", "input", "geometry", "model", "resource", "output", "network", "consent", "cancelled"),
+        "postprocess",  # the published clean-up fails on this prediction, as it does in its release
+        "setup",  # a Python package is missing or broken
+        "fault",  # unexpected
+        "protocol",  # not understood
+        "unknown_type",  # a command or event that this version does not know
+        "worker_lost",  # the process is gone
+    }
+)
+"""Those of :mod:`.errors`, and what has no type of its own. They stay as they are: others decide by them."""
+
 EXIT_DONE = 0
 """The worker was told to stop, or its parent is gone."""
 EXIT_FATAL = 70
@@ -65,7 +78,11 @@ class LoadVolume:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Asks what segmenting would take. ``volume`` is a fingerprint. Answer: :class:`Estimated`."""
+    """Asks what segmenting would take. Answer: :class:`Estimated`.
+
+    ``volume`` is a fingerprint. For a CT that is not loaded, ``shape`` and ``spacing`` in mm say enough, both in the
+    order of the axes R, A, S; nothing is known then of the air around the body, so that the answer is an upper limit.
+    """
 
     type: ClassVar[str] = "estimate"
     id: str
@@ -75,6 +92,8 @@ class Estimate:
     device: str = "auto"
     runtime: RuntimeName | None = None
     recipe: Recipe = "fast"
+    shape: Index | None = None
+    spacing: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -199,12 +218,16 @@ class Ready:
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """Comes every two seconds. ``jobs`` are the ids that are not finished, the running one first."""
+    """Comes every two seconds. ``jobs`` are the ids that are not finished, the running one first.
+
+    ``pid`` is that of the process that works: the one that was started may be a launcher.
+    """
 
     type: ClassVar[str] = "heartbeat"
     id: str
     state: Literal["idle", "busy", "ending"]
     jobs: tuple[str, ...] = ()
+    pid: int = 0
 
 
 @dataclass(frozen=True)
@@ -307,8 +330,7 @@ class Done:
 class Failure:
     """A command ended without its answer; with an empty ``id``, the worker itself failed.
 
-    ``code`` is that of a :class:`.errors.GenesisError`, or "protocol" (not understood), "unknown_type" (a command or
-    event that this version does not know), "fault" (unexpected), "worker_lost" (the process is gone).
+    ``code`` is one of :data:`FAILURE_CODES`: it says what kind of failure it is, whatever the language of the words.
     """
 
     type: ClassVar[str] = "error"

@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from .bulk import BulkStore, read_layer, read_mask, write_volume
+from .bulk import BulkStore, holds_volume, read_layer, read_mask, write_volume
 from .errors import Cancelled, GenesisError
 from .geometry import Box
 from .i18n import _
@@ -36,22 +36,12 @@ from .protocol import (
     new_id,
 )
 from .volume import Volume
+from .watchdog import Limits, Watchdog
 from .worker_process import Ended, Launch, WorkerProcess
 
 _KEPT_VOLUMES = 2
 _MISSED_HEARTBEATS = 3
-_LONGEST_STEP_S = 1.0
-"""Time between two calls of pump that counts as silence of the worker: while this side slept, nobody listened."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Seconds: until the first word of a new process, of silence, and from a cancel to the kill; one pump's work."""
-
-    start: float = 60.0
-    silence: float = 30.0
-    cancel: float = 2.0
-    pump: float = 0.005
+_KEEP_S = 600.0
 
 
 @dataclass
@@ -84,6 +74,7 @@ class WorkerClient:
 
     Every command that was sent ends in exactly one final event (see :mod:`.protocol`), whatever happens to the process.
     Volumes and results lie in a folder of this process below ``root``; volumes are told to a new process by themselves.
+    Where somebody clears that folder away, it is made anew, and a volume is written again when it is sent again.
     """
 
     def __init__(
@@ -98,12 +89,13 @@ class WorkerClient:
         self._inbox: SimpleQueue[tuple[WorkerProcess | None, Any]] = SimpleQueue()
         self._process: WorkerProcess | None = None
         self._store: BulkStore | None = None
+        self._kept_at = clock()
         self._jobs: dict[str, _Pending] = {}
         self._volumes: dict[str, _Stored] = {}
         self._results: dict[str, Path] = {}
         self._own: list[Event] = []
         self._is_closed = False
-        self._has_spoken, self._silence, self._pumped_at = False, 0.0, clock()
+        self._watchdog, self._pumped_at = Watchdog(self._limits), clock()
 
     @property
     def is_running(self) -> bool:
@@ -146,7 +138,11 @@ class WorkerClient:
         The voxels must not change until the command has ended. A CT that is there already is not written again.
         """
         source = volume.source
+        self._look_after_store()
         stored = self._volumes.get(fingerprint)
+        if stored is not None and stored.is_written and not holds_volume(Path(stored.command.folder)):
+            self._forget_volumes([fingerprint])
+            stored = None
         if stored is not None:
             command = dataclasses.replace(stored.command, id=new_id())
             self._jobs[command.id] = _Pending(command)
@@ -186,7 +182,8 @@ class WorkerClient:
             if isinstance(item, _Written):
                 self._on_written(item)
             elif process is self._process and isinstance(item, Heartbeat):
-                self._silence, self._has_spoken, heartbeat = 0.0, True, item
+                self._watchdog.hear()
+                heartbeat = item
             elif process is self._process:
                 events.extend(self._on_item(item))
         if is_empty:
@@ -194,6 +191,9 @@ class WorkerClient:
                 self._on_heartbeat(heartbeat)
             self._watch(now)
         self._pumped_at = now
+        if now - self._kept_at >= _KEEP_S:
+            self._kept_at = now
+            self._look_after_store()
         events.extend(self._own)
         self._own = []
         return _coalesced(events)
@@ -268,7 +268,7 @@ class WorkerClient:
     def _deliver(self, command: Command) -> None:
         if self._process is None:
             self._process = WorkerProcess(self._launch, self._inbox)
-            self._has_spoken, self._silence = False, 0.0
+            self._watchdog.renew()
             for stored in self._volumes.values():
                 if stored.is_written and stored.command is not command:
                     self._process.send(dataclasses.replace(stored.command, id=new_id()))
@@ -298,9 +298,20 @@ class WorkerClient:
                 self._deliver(command)
 
     def _opened_store(self) -> BulkStore:
+        self._look_after_store()
         if self._store is None:
             self._store = BulkStore(self._root)
         return self._store
+
+    def _look_after_store(self) -> None:
+        """Keeps its files from looking old. Where it was cleared away, it is forgotten with all volumes in it."""
+        if self._store is None or self._store.keep():
+            return
+        lost, self._store = self._store, None
+        # A volume that is being written fails by itself, and with it the commands that wait for it.
+        self._forget_volumes([name for name, stored in self._volumes.items() if stored.is_written])
+        self._results.clear()
+        lost.close()
 
     def _make_room(self) -> None:
         """Forgets the oldest volumes that no command works on."""
@@ -328,11 +339,10 @@ class WorkerClient:
         if isinstance(item, Ended):
             self._on_ended(item)
             return []
-        self._silence = 0.0
-        if isinstance(item, Failure) and item.code == "protocol" and not self._has_spoken:
+        if isinstance(item, Failure) and item.code == "protocol" and not self._watchdog.has_spoken:
             self._lose(item.code, item.what, item.remedy)
             return []
-        self._has_spoken = True
+        self._watchdog.hear()
         pending = self._jobs.get(item.id)
         if pending is None:
             return []
@@ -367,14 +377,14 @@ class WorkerClient:
     def _watch(self, now: float) -> None:
         if self._process is None:
             return
-        self._silence += min(now - self._pumped_at, _LONGEST_STEP_S)
+        is_stuck = self._watchdog.is_stuck(now - self._pumped_at, self._process.cpu_seconds)
         late = [p for p in self._jobs.values() if p.cancelled_at is not None]
         if any(now - (p.cancelled_at or now) >= self._limits.cancel for p in late):
             self._kill()
             self._settle(resend=True)
-        elif self._silence >= (self._limits.silence if self._has_spoken else self._limits.start):
+        elif is_stuck:
             what = _("The segmentation process does not answer any more; it was ended.")
-            if not self._has_spoken:
+            if not self._watchdog.has_spoken:
                 what = _("The segmentation process did not start in time; it was ended.")
             self._lose("worker_lost", what, _("Try again: it starts anew by itself. The log says more."))
 

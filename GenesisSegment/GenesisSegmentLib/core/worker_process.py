@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +15,15 @@ from queue import SimpleQueue
 from typing import Any
 
 from .i18n import _
-from .protocol import Message, decode, encode
+from .protocol import Heartbeat, Message, Ready, decode, encode
 from .wire import LineSplitter
 
 _READ_BYTES = 1 << 16
 _LARGEST_LOG = 1 << 20
 _LAST_WORDS_BYTES = 4096
 _GRACE_S = 1.5
+_TASKKILL_S = 10.0
+_TASKKILL_NOT_FOUND = 128
 _KILLED = (-9, 137)
 _NO_MEMORY = (0xC0000017, 0xC000012D)
 """STATUS_NO_MEMORY and STATUS_COMMITMENT_LIMIT of Windows."""
@@ -87,6 +89,7 @@ class WorkerProcess:
         self._launch, self._inbox = launch, inbox
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
         self._popen: subprocess.Popen[bytes] | None = None
+        self._reported: int | None = None
         self._lock = threading.Lock()
         self._is_doomed = False
         self._is_over = threading.Event()
@@ -103,6 +106,15 @@ class WorkerProcess:
         """The process id, once it was started."""
         return self._popen.pid if self._popen else None
 
+    def cpu_seconds(self) -> float | None:
+        """Processor time that the worker has used so far; None where the system does not say so cheaply."""
+        try:
+            stat = Path(f"/proc/{self._reported or self.pid}/stat").read_text(encoding="utf-8", errors="replace")
+            user, system = stat.rpartition(")")[2].split()[11:13]
+            return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        except (OSError, ValueError):
+            return None
+
     def send(self, message: Message) -> None:
         """Hands a message over; a thread writes it."""
         self._outbox.put(encode(message))
@@ -112,7 +124,7 @@ class WorkerProcess:
         with self._lock:
             self._is_doomed = True
             if self._popen is not None and not self._is_over.is_set():
-                _kill_tree(self._popen)
+                self._kill_tree(self._popen)
 
     def end(self) -> threading.Thread:
         """Closes stdin, upon which the worker ends by itself; kills what has not ended soon after.
@@ -143,7 +155,7 @@ class WorkerProcess:
         code = popen.wait()
         reader.join(_GRACE_S)
         if reader.is_alive():  # something that it started still holds the pipe
-            _kill_tree(popen)
+            self._kill_tree(popen)
             reader.join(_GRACE_S)
         self._is_over.set()
         self._outbox.put(None)
@@ -169,7 +181,7 @@ class WorkerProcess:
         with self._lock:
             self._popen = popen
             if self._is_doomed:
-                _kill_tree(popen)
+                self._kill_tree(popen)
         return popen
 
     def _read(self, popen: subprocess.Popen[bytes]) -> None:
@@ -179,8 +191,24 @@ class WorkerProcess:
             while data := os.read(pipe.fileno(), _READ_BYTES):
                 for line in splitter.feed(data):
                     message = decode(line)
+                    if isinstance(message, (Heartbeat, Ready)) and message.pid > 0:
+                        self._reported = message.pid
                     if message is not None:
                         self._inbox.put((self, message))
+        self._reported = None  # it has ended: the number may become that of another process
+
+    def _kill_tree(self, popen: subprocess.Popen[bytes]) -> None:
+        """Ends what was started, with all its children, and what reported itself: a launcher may have died before."""
+        reported = self._reported
+        if sys.platform == "win32":
+            pids = tuple(dict.fromkeys(pid for pid in (popen.pid, reported) if pid is not None))
+            threading.Thread(target=end_trees, args=(pids,), name="worker-kill", daemon=False).start()
+            return
+        with suppress(ProcessLookupError, PermissionError):  # all of the group have ended
+            os.killpg(popen.pid, signal.SIGKILL)
+        if reported is not None:
+            with suppress(ProcessLookupError, PermissionError):  # it was in the group
+                os.kill(reported, signal.SIGKILL)
 
     def _write(self, popen: subprocess.Popen[bytes]) -> None:
         assert popen.stdin is not None
@@ -213,15 +241,19 @@ def _opened_log(path: Path) -> Any:
     return stream
 
 
-def _kill_tree(popen: subprocess.Popen[bytes]) -> None:
-    if sys.platform == "win32":
-        taskkill = Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "taskkill.exe"
-        flags = subprocess.CREATE_NO_WINDOW
-        with suppress(OSError):
-            subprocess.Popen([str(taskkill), "/F", "/T", "/PID", str(popen.pid)], creationflags=flags)
-        return
-    with suppress(ProcessLookupError, PermissionError):  # all of the group have ended
-        os.killpg(popen.pid, signal.SIGKILL)
+def end_trees(pids: Iterable[int]) -> None:
+    """Ends Windows processes and their children, one by one; where ``taskkill`` cannot, at least the processes."""
+    taskkill = Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "taskkill.exe"
+    flags = getattr(subprocess, "CREATE_NO_WINDOW", 0)
+    for pid in pids:
+        command = [str(taskkill), "/F", "/T", "/PID", str(pid)]
+        try:
+            code = subprocess.run(command, capture_output=True, creationflags=flags, timeout=_TASKKILL_S).returncode
+        except (OSError, subprocess.TimeoutExpired):
+            code = -1
+        if code not in (0, _TASKKILL_NOT_FOUND):
+            with suppress(OSError):  # it has ended meanwhile
+                os.kill(pid, signal.SIGTERM)  # TerminateProcess, on Windows
 
 
 def _named(code: int) -> str:

@@ -2,7 +2,7 @@
 
 Voxels are only added or removed: Set with a small image clears the segment outside of it, and changing the voxels of a
 shared image in place erases neighbours, without undo. The editor's masks (editable area, intensity range) and
-overwrite mode apply, as they do to its brushes; in addition no voxel of a locked segment changes.
+overwrite mode apply, as they do to its brushes; in addition no voxel of a locked or reviewed segment changes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from ..core.geometry import Box
 from ..core.i18n import _
 from .arrays import label_image
 from .nodes import segment_of, volume_of
-from .reading import read_mask
-from .tags import check_not_locked, is_locked
+from .reading import check_lattice, read_mask
+from .tags import check_not_protected, is_protected
 from .volumes import placement, placement_under
 from .writing import segments_of
 
 _EDITOR = "GenesisSegment"
+_PREPARED = "GenesisSegment.Prepared"
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,28 +50,38 @@ class Edit:
 def editor_node(scene: Any) -> Any:
     """The parameter node of our segment editor: masks, overwrite mode, selection. Made where the scene has none.
 
-    The editor's widget and :class:`Editor` share it; closing or loading a scene may take it away. A new one lets
-    segments overlap, so that none takes voxels from another unless the person chooses so.
+    The editor's widget and :class:`Editor` share it. A new one lets segments overlap, so that none takes voxels from
+    another unless the person chooses so. Closing a scene keeps the node but resets it to Slicer's defaults, which let
+    segments take voxels from each other; the attribute that tells that ours were set is gone then as well.
     """
     node = scene.GetSingletonNode(_EDITOR, "vtkMRMLSegmentEditorNode")
     if node is None:
         node = slicer.vtkMRMLSegmentEditorNode()
         node.SetSingletonTag(_EDITOR)
-        node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteNone)
         node = scene.AddNode(node)
+    if not node.GetAttribute(_PREPARED):
+        node.SetAttribute(_PREPARED, "1")
+        node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteNone)
     return node
 
 
 class Editor:
     """Writes to segments of the segmentation that a segment editor works on."""
 
-    def __init__(self, logic: Any, save_state: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        logic: Any,
+        save_state: Callable[[], None] | None = None,
+        parameters: Callable[[Any], Any] = editor_node,
+    ) -> None:
         """Args:
         logic: vtkSlicerSegmentEditorLogic; it gets :func:`editor_node` where it has none.
         save_state: saves a step of undo; that of the editor's widget, where the person undoes there.
+        parameters: the parameter node of the editor in a scene.
         """
         self._logic = logic
         self._save_state = save_state or logic.SaveStateForUndo
+        self._parameters = parameters
 
     @property
     def logic(self) -> Any:
@@ -79,9 +90,9 @@ class Editor:
 
     def work_on(self, node: Any) -> None:
         """Chooses a segmentation and its CT; both in this order, and only where they are not chosen yet."""
-        parameters = self._logic.GetSegmentEditorNode()
-        if parameters is None or parameters.GetScene() is not node.GetScene():
-            self._logic.SetSegmentEditorNode(editor_node(node.GetScene()))
+        parameters = self._parameters(node.GetScene())
+        if self._logic.GetSegmentEditorNode() is not parameters:
+            self._logic.SetSegmentEditorNode(parameters)
         if self._logic.GetSegmentationNode() is not node:
             self._logic.SetSegmentationNode(node)
         volume = volume_of(node)
@@ -98,15 +109,16 @@ class Editor:
         self._logic.Undo()
 
     def write(self, node: Any, segment_id: str, edit: Edit) -> int:
-        """Changes a segment: one step of undo. Returns the number of voxels that locked segments kept from it.
+        """Changes a segment: one step of undo. Returns the number of voxels that locked and reviewed segments kept.
 
         Raises:
             GoneError: there is no such segment, or no CT.
-            LockedError: the segment itself is locked.
-            GeometryError: the masks leave the CT, or do not fit their box.
+            LockedError: the segment itself is locked or reviewed.
+            GeometryError: the masks leave the CT, or do not fit their box, or a segment lies on another lattice.
         """
         segment = segment_of(node, segment_id)
-        check_not_locked(segment)
+        check_not_protected(segment)
+        check_lattice(node, placement(volume_of(node)).geometry)
         self.work_on(node)
         add, protected = self._unlocked(node, segment_id, edit)
         image = self._modifier(node, edit)
@@ -124,7 +136,7 @@ class Editor:
             parameters.GetMaskMode() != slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere
             or parameters.GetSourceVolumeIntensityMask()
         ):
-            with self._nothing_given_back_to_locked(node):
+            with self._nothing_given_back_to_protected(node):
                 modifier = image(edit.remove)
                 logic.ModifySegmentByLabelmap(node, segment_id, modifier, logic.ModificationModeRemove, False, False)
             return
@@ -146,12 +158,12 @@ class Editor:
         )
 
     def _unlocked(self, node: Any, segment_id: str, edit: Edit) -> tuple[np.ndarray, int]:
-        """What may be added without taking a voxel from a locked segment, and how many voxels that leaves out."""
+        """What may be added without taking a voxel from a protected segment, and how many voxels that leaves out."""
         add = edit.add.copy()
         overwritten = self._overwritten(node)
         volume = volume_of(node)
         for other_id, other in segments_of(node):
-            if other_id != segment_id and is_locked(other) and overwritten(other_id):
+            if other_id != segment_id and is_protected(other) and overwritten(other_id):
                 grid = placement(volume).geometry.cropped(edit.box)
                 add &= ~read_mask(node, other_id, grid)
         return add, int(np.count_nonzero(edit.add) - np.count_nonzero(add))
@@ -176,17 +188,16 @@ class Editor:
         return lambda mask: label_image(mask, place.matrix, start)  # type: ignore[arg-type]
 
     @contextmanager
-    def _nothing_given_back_to_locked(self, node: Any) -> Iterator[None]:
-        """Painting inside one segment, what is removed goes back to that segment; not while it is locked.
+    def _nothing_given_back_to_protected(self, node: Any) -> Iterator[None]:
+        """Painting inside one segment, what is removed goes back to that segment, which may be protected itself, or
+        take the voxels from one that is: so not while any is.
 
         In that mode the editable area is the segment being changed as well, so that without a mask the same is removed.
         """
         parameters = self._logic.GetSegmentEditorNode()
         mode = parameters.GetMaskMode()
-        mask_id = parameters.GetMaskSegmentID()
-        mask = node.GetSegmentation().GetSegment(mask_id) if mask_id else None
         inside_one = mode == slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment
-        if not (inside_one and mask is not None and is_locked(mask)):
+        if not (inside_one and any(is_protected(segment) for _id, segment in segments_of(node))):
             yield
             return
         parameters.SetMaskMode(slicer.vtkMRMLSegmentationNode.EditAllowedEverywhere)

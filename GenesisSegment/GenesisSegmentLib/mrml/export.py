@@ -20,9 +20,10 @@ from ..core.files import atomic_folder
 from ..core.i18n import _
 from .arrays import image_matrix, label_image, to_vtk
 from .nodes import volume_of
+from .proposal import count_changes
 from .reading import bit_planes, class_numbers, read_label_map
 from .surfaces import closed_surface
-from .table import table_of
+from .table import cells_of, refresh_table, table_of
 from .tags import class_of
 from .volumes import parent_to_world, placement
 from .writing import binary, segments_of
@@ -194,12 +195,9 @@ def _write_csv(node: Any, folder: Path, stem: str, _order: Sequence[int]) -> Non
     table = table_of(node)
     if table is None:
         raise InputError(_("There is no measurement table."), _("Segment the CT again to measure it."))
-    content = table.GetTable()
-    columns = [content.GetColumn(n) for n in range(content.GetNumberOfColumns())]
+    refresh_table(node, count_changes(node))
     with (folder / f"{stem}.csv").open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(column.GetName() for column in columns)
-        writer.writerows([column.GetValue(row) for column in columns] for row in range(content.GetNumberOfRows()))
+        csv.writer(stream).writerows(cells_of(table.GetTable()))
 
 
 _WRITERS: dict[str, Callable[[Any, Path, str, Sequence[int]], None]] = {
@@ -251,5 +249,6 @@ def _succeed(done: int, path: Path) -> None:
 
 
 def _file_name(text: str) -> str:
-    """A file name that every system takes, made of a name."""
-    return re.sub(r"[^\w.()+-]+", "_", text).strip("._") or "segmentation"
+    """A file name that every system takes, made of a name; Windows keeps some for devices, whatever follows a dot."""
+    name = re.sub(r"[^\w.()+-]+", "_", text).strip("._") or "segmentation"
+    return f"_{name}" if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name) else name

@@ -30,16 +30,23 @@ def save_parameters(scene: Any, parameters: SceneParameters) -> None:
     """Keeps them; references follow their nodes when scenes are merged."""
     node = scene.GetSingletonNode(MODULE, "vtkMRMLScriptedModuleNode") or _create(scene)
     with modifying(node):
+        node.SetModuleName(MODULE)  # closing a scene keeps the node, but empties it
         node.SetNodeReferenceID(_VOLUME, parameters.volume_id)
         node.SetNodeReferenceID(_SEGMENTATION, parameters.segmentation_id)
         node.SetParameter("Classes", " ".join(map(str, parameters.classes)))
         node.SetParameter("PaintOrder", " ".join(map(str, parameters.paint_order)))
 
 
+def keep_segmentation(scene: Any, volume_id: str, segmentation_id: str) -> None:
+    """Keeps which segmentation belongs to the chosen volume; nothing where the scene keeps another choice."""
+    node = scene.GetSingletonNode(MODULE, "vtkMRMLScriptedModuleNode")
+    if node is not None and node.GetNodeReferenceID(_VOLUME) == volume_id:
+        node.SetNodeReferenceID(_SEGMENTATION, segmentation_id)
+
+
 def _create(scene: Any) -> Any:
     node = slicer.vtkMRMLScriptedModuleNode()
     node.SetSingletonTag(MODULE)
-    node.SetModuleName(MODULE)
     node.SetName(MODULE)
     return scene.AddNode(node)
 

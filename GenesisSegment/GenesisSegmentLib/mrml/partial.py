@@ -47,9 +47,11 @@ def show_partial(scene: Any, volume: Any, index: int, box: Box, mask: np.ndarray
     describe(segment, structure)
     segment.SetLabelValue(1)
     segment.AddRepresentation(binary(), image)
+    segmentation = node.GetSegmentation()
     with modifying(node):
-        node.GetSegmentation().RemoveSegment(structure.slug)
-        node.GetSegmentation().AddSegment(segment, structure.slug)
+        if segmentation.GetSegment(structure.slug) is not None:
+            segmentation.RemoveSegment(structure.slug)
+        segmentation.AddSegment(segment, structure.slug)
     return node
 
 

@@ -17,9 +17,12 @@ from ..core.i18n import _
 from .arrays import label_image
 from .nodes import (
     DIFFERENCE,
+    OWNER_ROLE,
+    PART,
     PROPOSAL,
     PROPOSAL_ROLE,
     SEGMENTATION,
+    TABLE_ROLE,
     hide_from_lists,
     modifying,
     parts_of,
@@ -28,9 +31,8 @@ from .nodes import (
 )
 from .prepared import Prepared
 from .reading import bit_planes, class_numbers, read_mask
-from .tags import class_of
 from .volumes import placement
-from .writing import binary, create_node, put_layers, segments_of
+from .writing import binary, create_node, put_layers
 
 ADDED, REMOVED = (0.2, 0.8, 0.2), (0.9, 0.2, 0.2)
 """Colours of the difference."""
@@ -39,6 +41,31 @@ ADDED, REMOVED = (0.2, 0.8, 0.2), (0.9, 0.2, 0.2)
 def proposal_of(node: Any) -> Any | None:
     """The proposal that belongs to a segmentation."""
     return node.GetNodeReference(PROPOSAL_ROLE)
+
+
+def segmentations_of(scene: Any, volume_id: str) -> list[Any]:
+    """Our segmentations of a volume, oldest first.
+
+    A copy that somebody made of one (Clone in the Data module) refers to the same proposal and table: it becomes the
+    person's own, so that the two do not get in each other's way.
+    """
+    return [node for node in parts_of(scene, volume_id, SEGMENTATION) if not _released(node)]
+
+
+def _released(node: Any) -> bool:
+    kept = proposal_of(node)
+    if kept is None:
+        return False
+    owner = kept.GetNodeReference(OWNER_ROLE)
+    if owner is None:
+        kept.SetNodeReferenceID(OWNER_ROLE, node.GetID())
+    if owner is None or owner is node:
+        return False
+    with modifying(node):
+        node.RemoveAttribute(PART)
+        node.SetNodeReferenceID(PROPOSAL_ROLE, None)
+        node.SetNodeReferenceID(TABLE_ROLE, None)
+    return True
 
 
 def keep_proposal(node: Any, layers: Sequence[Prepared], undo: ExitStack) -> None:
@@ -51,12 +78,13 @@ def keep_proposal(node: Any, layers: Sequence[Prepared], undo: ExitStack) -> Non
         hide_from_lists(kept)
         _as_outlines(kept)
         node.SetNodeReferenceID(PROPOSAL_ROLE, kept.GetID())
+        kept.SetNodeReferenceID(OWNER_ROLE, node.GetID())
     put_layers(kept, [layer.copy() for layer in layers], undo)
 
 
 def drop_orphans(scene: Any, volume_id: str) -> None:
     """Takes away proposals of a volume whose segmentation was deleted: nobody could see or remove them."""
-    owned = {proposal_of(node) for node in parts_of(scene, volume_id, SEGMENTATION)}
+    owned = {proposal_of(node) for node in segmentations_of(scene, volume_id)}
     for kept in parts_of(scene, volume_id, PROPOSAL):
         if kept not in owned:
             remove_node(kept)
@@ -138,9 +166,8 @@ def _needed(node: Any) -> Any:
 
 
 def _proposed_id(node: Any, segment_id: str) -> str:
-    segment = node.GetSegmentation().GetSegment(segment_id)
-    index = class_of(segment_id, segment) if segment is not None else 0
-    found = [i for i, s in segments_of(_needed(node)) if index and class_of(i, s) == index]
+    index = class_numbers(node).get(segment_id)
+    found = [i for i, c in class_numbers(_needed(node)).items() if c == index]
     if not found:
         raise InputError(_("No model proposed this segment."), _("Choose a segment that a model wrote."))
     return found[0]

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import slicer
 
+from ..core.errors import GeometryError
 from ..core.geometry import Box, Geometry
+from ..core.i18n import _
 from ..core.segmentation import BITS, Segmentation
 from .arrays import image_matrix, start_of, to_vtk, voxels
-from .tags import class_of
 from .volumes import parent_to_world
-from .writing import binary, segments_of
+from .writing import binary, class_numbers, segments_of
 
 _SLAB = 4
 """Planes that are worked on at a time: little memory, and they stay in the processor's cache."""
@@ -62,6 +63,30 @@ def stored_images(node: Any, grid: Geometry) -> list[Stored]:
     return [_on_grid(image, values, to_world, grid) for image, values in by_image.values()]
 
 
+def check_lattice(node: Any, grid: Geometry) -> None:
+    """Refuses to change a segmentation that has an image on another lattice than ``grid`` (world).
+
+    Slicer would resample that image, and all segments in it, to the lattice of the change. One whose axes only run the
+    other way loses nothing by that: so lies the result of a left-handed CT after its scene was saved and read.
+
+    Raises:
+        GeometryError: it has one; or as :func:`stored_images`.
+    """
+    to_world = parent_to_world(node)
+    for _segment_id, segment in segments_of(node):
+        image = segment.GetRepresentation(binary())
+        if image is not None and voxels(image).size and not _has_same_points(image, to_world, grid):
+            raise GeometryError(
+                _("{name} does not lie on the voxels of the CT, so that this change would alter its shape.").format(
+                    name=segment.GetName()
+                ),
+                _(
+                    "In the Segment Editor, press the button Specify geometry beside the source volume, choose the CT "
+                    "as source geometry with an oversampling factor of 1, and try again."
+                ),
+            )
+
+
 def read_mask(node: Any, segment_id: str, grid: Geometry) -> np.ndarray:
     """Boolean mask (i, j, k) of one segment on ``grid``; voxels outside the grid are left out.
 
@@ -74,6 +99,19 @@ def read_mask(node: Any, segment_id: str, grid: Geometry) -> np.ndarray:
             labels, where = stored.piece(0, grid.shape[2], grid.shape)
             mask[where] = labels == stored.values[segment_id]
     return mask
+
+
+def read_part(node: Any, segment_id: str, grid: Geometry) -> tuple[tuple[slice, slice, slice], np.ndarray]:
+    """Where on ``grid`` the image of a segment lies, and the boolean mask (i, j, k) of the segment there.
+
+    Raises:
+        GeometryError: as :func:`stored_images`.
+    """
+    for stored in stored_images(node, grid):
+        if segment_id in stored.values:
+            labels, where = stored.piece(0, grid.shape[2], grid.shape)
+            return where, labels == stored.values[segment_id]
+    return (slice(0, 0),) * 3, np.zeros((0, 0, 0), bool)
 
 
 def bit_planes(node: Any, grid: Geometry, numbers: Mapping[str, int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -126,16 +164,6 @@ def read_label_map(node: Any, grid: Geometry, order: Sequence[tuple[str, int]]) 
     return labels
 
 
-def class_numbers(node: Any) -> dict[str, int]:
-    """Class index of each segment that has one, by segment ID; of two segments of a class only the first."""
-    numbers: dict[str, int] = {}
-    for segment_id, segment in segments_of(node):
-        index = class_of(segment_id, segment)
-        if index and index not in numbers.values():
-            numbers[segment_id] = index
-    return numbers
-
-
 @dataclass(frozen=True)
 class Changes:
     """Voxels that one mask has more and less than another, and the box around both."""
@@ -179,24 +207,64 @@ def _table(stored: Stored, numbers: Mapping[str, int]) -> np.ndarray:
 
 
 def _on_grid(image: Any, values: dict[str, int], to_world: np.ndarray, grid: Geometry) -> Stored:
-    placed = to_world @ image_matrix(image)
-    change = np.linalg.inv(grid.ijk_to_ras) @ placed
-    shift = np.rint(change[:3, 3])
-    expected = np.eye(4)
-    expected[:3, 3] = shift
-    extent = image.GetExtent()
-    corners = np.array([[a, b, c, 1.0] for a in extent[:2] for b in extent[2:4] for c in extent[4:]]).T
-    if np.abs((change - expected) @ corners).max() <= _ALIGNED:
-        i, j, k = (int(s + n) for s, n in zip(shift, start_of(image), strict=True))
-        return _compact(Stored(voxels(image), (i, j, k), values))
+    if (start := _start_on(image, to_world, grid)) is not None:
+        return _compact(Stored(voxels(image), start, values))
     reference, result = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
     reference.SetExtent(*(edge for n in grid.shape for edge in (0, n - 1)))
     reference.SetImageToWorldMatrix(to_vtk(grid.ijk_to_ras))
     moved = slicer.vtkOrientedImageData()
     moved.ShallowCopy(image)
-    moved.SetImageToWorldMatrix(to_vtk(placed))
+    moved.SetImageToWorldMatrix(to_vtk(to_world @ image_matrix(image)))
     slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(moved, reference, result)
     return _compact(Stored(voxels(result), start_of(result), values))
+
+
+def _has_same_points(image: Any, to_world: np.ndarray, grid: Geometry) -> bool:
+    """Whether the voxels of an image lie on those of ``grid``, its axes in any order and direction."""
+    change = np.linalg.inv(grid.ijk_to_ras) @ to_world @ image_matrix(image)
+    whole = np.rint(change)
+    is_turn = bool((np.abs(whole[:3, :3]).sum(axis=0) == 1).all() and (np.abs(whole[:3, :3]).sum(axis=1) == 1).all())
+    return is_turn and _deviation(image, change, whole) <= _ALIGNED
+
+
+def _deviation(image: Any, one: np.ndarray, other: np.ndarray) -> float:
+    """How far apart two matrices carry the corners of an image, at most."""
+    extent = image.GetExtent()
+    corners = np.array([[a, b, c, 1.0] for a in extent[:2] for b in extent[2:4] for c in extent[4:]]).T
+    return float(np.abs((one - other) @ corners).max())
+
+
+def _has_same_voxels(image: Any, to_world: np.ndarray, grid: Geometry) -> bool:
+    """Whether the voxels of an image are some of the lattice of ``grid``, its axes in any order and direction.
+
+    Slicer turns the axes of a left-handed CT when it reads it from a file, but not those of its segmentation.
+    """
+    change = _change(image, to_world, grid)
+    turn = np.rint(change)
+    is_turn = np.array_equal(turn[:3, :3] @ turn[:3, :3].T, np.eye(3))
+    return is_turn and np.abs((change - turn) @ _corners(image)).max() <= _ALIGNED
+
+
+def _start_on(image: Any, to_world: np.ndarray, grid: Geometry) -> tuple[int, int, int] | None:
+    """Index of the first voxel of an image on the lattice of ``grid``; None where it lies on another lattice."""
+    change = _change(image, to_world, grid)
+    shift = np.rint(change[:3, 3])
+    expected = np.eye(4)
+    expected[:3, 3] = shift
+    if np.abs((change - expected) @ _corners(image)).max() > _ALIGNED:
+        return None
+    i, j, k = (int(s + n) for s, n in zip(shift, start_of(image), strict=True))
+    return i, j, k
+
+
+def _change(image: Any, to_world: np.ndarray, grid: Geometry) -> np.ndarray:
+    """Indices of an image to indices of ``grid``, 4x4."""
+    return np.linalg.inv(grid.ijk_to_ras) @ to_world @ image_matrix(image)
+
+
+def _corners(image: Any) -> np.ndarray:
+    extent = image.GetExtent()
+    return np.array([[a, b, c, 1.0] for a in extent[:2] for b in extent[2:4] for c in extent[4:]]).T
 
 
 def _compact(stored: Stored) -> Stored:

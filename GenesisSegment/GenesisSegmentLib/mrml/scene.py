@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import slicer
-import vtk
 
 from ..core.errors import GenesisError, InputError, OutputError
-from ..core.geometry import Box
+from ..core.files import atomic_folder
+from ..core.geometry import Box, Geometry
 from ..core.i18n import _
 from ..core.layers import Layer, overlaps
 from ..core.workflow.ports import ExportRequest, ResultText, SceneParameters, SegmentState, Snapshot
 from . import proposal, surfaces
 from .editing import Edit, Editor
 from .export import export_files
-from .nodes import SEGMENTATION, modifying, parts_of, remove_node, segment_of, segmentation_node, volume_of
-from .parameters import load_parameters, save_parameters
+from .guard import Guard
+from .nodes import SEGMENTATION, modifying, remove_node, segment_of, segmentation_node, volume_of
+from .parameters import keep_segmentation, load_parameters, save_parameters
 from .partial import discard_partials, show_partial
 from .prepared import prepare
 from .proposal import proposal_of
 from .reading import bit_planes, class_numbers, read_mask
-from .table import table_of, write_table
-from .tags import class_of, is_locked, is_reviewed, set_locked, set_reviewed
-from .volumes import Fingerprints, check_node, ct_node, placement, placement_under, take_snapshot
-from .writing import create_node, kept_classes, put_layers, segments_of
+from .table import refresh_table, table_of, write_table
+from .tags import is_locked, is_reviewed, set_locked, set_reviewed
+from .versions import changes_version, voxels_version
+from .volumes import Fingerprints, check_node, ct_node, frame_note, placement, placement_under, take_snapshot
+from .writing import create_node, kept_classes, put_layers, segments_of, to_voxels
 
 DicomExporter = Callable[[Any, Any, Path], Sequence[Path]]
 """Writes a segmentation node of a volume node as DICOM SEG into a folder; returns the files."""
@@ -43,7 +44,9 @@ class Scene:
         self._export_dicom = export_dicom
         self._fingerprints = Fingerprints()
         self._changes: dict[str, dict[str, int]] = {}
-        self._observers: list[int] = []
+        self._guard = Guard()
+        self._counted: dict[str, Hashable] = {}
+        self._overlaps: dict[str, tuple[Hashable, tuple[tuple[int, int], ...]]] = {}
 
     # --- the CT
 
@@ -60,15 +63,28 @@ class Scene:
             return str(error)
         return ""
 
+    def note(self, volume_id: str) -> str:
+        """Which frame of a sequence a volume shows, or an empty string."""
+        return frame_note(ct_node(self._scene, volume_id))
+
+    def geometry(self, volume_id: str) -> Geometry:
+        """Grid of a CT in the world, without looking at its voxels."""
+        return placement(ct_node(self._scene, volume_id)).geometry
+
+    def is_dicom(self, volume_id: str) -> bool:
+        """Whether a volume came from Slicer's DICOM database, which a DICOM SEG refers to."""
+        return bool(ct_node(self._scene, volume_id).GetAttribute("DICOM.instanceUIDs"))
+
     def fingerprint(self, volume_id: str) -> str | None:
         """The fingerprint now, or None where the volume is gone."""
         node = self._scene.GetNodeByID(volume_id)
         return self._fingerprints.of(node) if node is not None else None
 
     def segmentation_of(self, volume_id: str) -> str | None:
-        """The newest segmentation of ours that belongs to this volume."""
-        found = parts_of(self._scene, volume_id, SEGMENTATION)
-        return found[-1].GetID() if found else None
+        """Our segmentation of this volume: the one that the scene's parameters name, or else the newest."""
+        found = [node.GetID() for node in proposal.segmentations_of(self._scene, volume_id)]
+        chosen = self.load_parameters().segmentation_id
+        return chosen if chosen in found else found[-1] if found else None
 
     # --- results
 
@@ -96,9 +112,10 @@ class Scene:
         """
         volume = self._unchanged(snapshot)
         existing = self.segmentation_of(snapshot.node_id)
-        node = segmentation_node(self._scene, existing) if existing else None
+        node = self._voxels_of(existing) if existing else None
         place = placement_under(volume, node) if node else placement(volume)
-        prepared = prepare(layers, place, left_out=kept_classes(node))
+        kept = kept_classes(node)
+        prepared = prepare(layers, place, left_out=kept)
         with ExitStack() as undo:
             if node is None:
                 node = create_node(
@@ -112,11 +129,12 @@ class Scene:
                 self._editor.save_state(node)
             put_layers(node, prepared, undo)
             proposal.keep_proposal(node, prepared, undo)
-            write_table(node, measurements, undo)
+            write_table(node, measurements, {c for layer in prepared for c in layer.classes}, kept, undo)
             _sign(node, text)
             undo.pop_all()
         discard_partials(self._scene, snapshot.node_id)
         proposal.drop_orphans(self._scene, snapshot.node_id)
+        keep_segmentation(self._scene, snapshot.node_id, node.GetID())
         self._changes.pop(node.GetID(), None)
         return node.GetID()
 
@@ -131,19 +149,22 @@ class Scene:
             )
         return volume
 
+    def _voxels_of(self, segmentation_id: str) -> Any:
+        return to_voxels(segmentation_node(self._scene, segmentation_id))
+
     # --- segments
 
     def segments(self, segmentation_id: str) -> tuple[SegmentState, ...]:
         """All segments, in the order of the segmentation."""
         node = segmentation_node(self._scene, segmentation_id)
         changes: Mapping[str, int] = self._changes.get(segmentation_id, {})
-        display = node.GetDisplayNode()
+        display, numbers = node.GetDisplayNode(), class_numbers(node)
         return tuple(
             SegmentState(
                 segment_id=segment_id,
                 name=segment.GetName() or segment_id,
                 color=tuple(round(part * 255) for part in segment.GetColor()),  # type: ignore[arg-type]
-                class_index=class_of(segment_id, segment),
+                class_index=numbers.get(segment_id, 0),
                 is_locked=is_locked(segment),
                 is_reviewed=is_reviewed(segment),
                 is_visible=display is None or bool(display.GetSegmentVisibility(segment_id)),
@@ -153,8 +174,14 @@ class Scene:
         )
 
     def count_changes(self, segmentation_id: str) -> None:
-        """Counts the changed voxels of every segment anew, for the next :meth:`segments`."""
-        self._changes[segmentation_id] = proposal.count_changes(segmentation_node(self._scene, segmentation_id))
+        """Counts the changed voxels of every segment anew, for the next :meth:`segments` and in the table."""
+        node = self._voxels_of(segmentation_id)
+        version = changes_version(node, proposal_of(node))
+        if segmentation_id in self._changes and self._counted.get(segmentation_id) == version:
+            return
+        self._changes[segmentation_id] = proposal.count_changes(node)
+        self._counted[segmentation_id] = version
+        refresh_table(node, self._changes[segmentation_id])
 
     def set_locked(self, segmentation_id: str, segment_id: str, is_locked: bool) -> None:
         """Locks a segment against every write."""
@@ -164,6 +191,13 @@ class Scene:
         """Marks a segment as looked at and right: Slicer's status "completed"."""
         set_reviewed(segment_of(segmentation_node(self._scene, segmentation_id), segment_id), is_reviewed)
 
+    def guard(self, segmentation_id: str | None) -> tuple[str, ...]:
+        """Puts back what others changed in locked and reviewed segments; names of those segments. None: forgets all."""
+        if segmentation_id is None:
+            self._guard.forget()
+            return ()
+        return self._guard.look(segmentation_node(self._scene, segmentation_id))
+
     def set_visible(self, segmentation_id: str, segment_id: str, is_visible: bool) -> None:
         """Shows or hides a segment."""
         node = segmentation_node(self._scene, segmentation_id)
@@ -172,16 +206,16 @@ class Scene:
 
     def write_segment(self, segmentation_id: str, segment_id: str, edit: Edit) -> int:
         """A local change, as :meth:`.editing.Editor.write`."""
-        return self._editor.write(segmentation_node(self._scene, segmentation_id), segment_id, edit)
+        return self._editor.write(self._voxels_of(segmentation_id), segment_id, edit)
 
     def reset_to_proposal(self, segmentation_id: str, segment_id: str) -> None:
         """Gives a segment the model's voxels back; one step of undo.
 
         Raises:
-            LockedError: the segment is locked.
+            LockedError: the segment is locked or reviewed.
             InputError: no model proposed it.
         """
-        node = segmentation_node(self._scene, segmentation_id)
+        node = self._voxels_of(segmentation_id)
         segment_of(node, segment_id)
         before = read_mask(node, segment_id, placement(volume_of(node)).geometry)
         if edit := Edit.between(before, proposal.proposed_mask(node, segment_id)):
@@ -195,7 +229,7 @@ class Scene:
 
     def show_difference(self, segmentation_id: str, segment_id: str | None) -> None:
         """Shows what was added to and taken from the proposal of a segment; None hides it."""
-        node = segmentation_node(self._scene, segmentation_id)
+        node = self._voxels_of(segmentation_id)
         if segment_id is None:
             proposal.hide_difference(node)
         else:
@@ -214,24 +248,39 @@ class Scene:
 
     def overlapping(self, segmentation_id: str) -> tuple[tuple[int, int], ...]:
         """Pairs of classes that share voxels, each pair ascending."""
-        node = segmentation_node(self._scene, segmentation_id)
+        node = self._voxels_of(segmentation_id)
+        version = voxels_version(node)
+        if segmentation_id in self._overlaps and self._overlaps[segmentation_id][0] == version:
+            return self._overlaps[segmentation_id][1]
         grid = placement(volume_of(node)).geometry
         pairs: set[tuple[int, int]] = set()
         for _k, bits in bit_planes(node, grid, class_numbers(node)):
             for index, met in overlaps(bits).items():
                 pairs |= {(index, c) for c in range(index + 1, 33) if met >> (c - 1) & 1}
-        return tuple(sorted(pairs))
+        self._overlaps[segmentation_id] = version, tuple(sorted(pairs))
+        return self._overlaps[segmentation_id][1]
+
+    def can_export_dicom(self, volume_id: str) -> str:
+        """Why no DICOM SEG can be written for a volume: one sentence and a remedy, or an empty string."""
+        if self._export_dicom is None:
+            return _("DICOM SEG cannot be written here. Choose another format.")
+        if self.is_dicom(volume_id):
+            return ""
+        reason = _("{name} did not come from Slicer's DICOM database, to which a DICOM SEG must refer.")
+        remedy = _("Import the series in the DICOM module and segment it again, or export .seg.nrrd.")
+        return f"{reason.format(name=ct_node(self._scene, volume_id).GetName())} {remedy}"
 
     def export(self, segmentation_id: str, volume_id: str, request: ExportRequest) -> tuple[Path, ...]:
-        """Writes the files, all or none; DICOM SEG last, as Slicer's own plugin writes it."""
-        node, volume = segmentation_node(self._scene, segmentation_id), ct_node(self._scene, volume_id)
+        """Writes the files, all or none; DICOM SEG as Slicer's own plugin writes it."""
+        node, volume = self._voxels_of(segmentation_id), ct_node(self._scene, volume_id)
         formats = tuple(f for f in request.formats if f != "dicom")
-        written = export_files(node, request.folder, formats, request.paint_order) if formats else ()
-        if "dicom" in request.formats:
-            if self._export_dicom is None:
-                raise OutputError(_("DICOM SEG cannot be written here."), _("Choose another format."))
-            written += tuple(self._export_dicom(node, volume, request.folder))
-        return written
+        if "dicom" in request.formats and (obstacle := self.can_export_dicom(volume_id)):
+            raise OutputError(obstacle)
+        with atomic_folder(request.folder) as folder:
+            written = export_files(node, folder, formats, request.paint_order) if formats else ()
+            if "dicom" in request.formats and self._export_dicom is not None:
+                written += tuple(self._export_dicom(node, volume, folder))
+        return tuple(request.folder / path.relative_to(folder) for path in written)
 
     # --- what stays with the scene
 
@@ -242,30 +291,6 @@ class Scene:
     def save_parameters(self, parameters: SceneParameters) -> None:
         """Keeps it with the scene."""
         save_parameters(self._scene, parameters)
-
-    def observe(
-        self, node_removed: Callable[[str], None], closed: Callable[[], None], loaded: Callable[[], None]
-    ) -> None:
-        """Calls back when a node is about to go (with its ID), when the scene was closed, and when one was loaded."""
-
-        @vtk.calldata_type(vtk.VTK_OBJECT)
-        def removed(_caller: Any, _event: Any, node: Any) -> None:
-            if node is not None and not self._scene.IsClosing() and node.GetID():
-                node_removed(node.GetID())
-
-        self.stop_observing()
-        events = slicer.vtkMRMLScene
-        self._observers = [
-            self._scene.AddObserver(events.NodeAboutToBeRemovedEvent, removed),
-            self._scene.AddObserver(events.EndCloseEvent, lambda _caller, _event: closed()),
-            self._scene.AddObserver(events.EndImportEvent, lambda _caller, _event: loaded()),
-        ]
-
-    def stop_observing(self) -> None:
-        """Calls nobody any more."""
-        for tag in self._observers:
-            self._scene.RemoveObserver(tag)
-        self._observers = []
 
 
 def _sign(node: Any, text: ResultText) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -10,7 +11,9 @@ import vtk
 
 from ..core.classes import class_table
 from ..core.i18n import _
+from .measuring import Row, rows_as_they_are
 from .nodes import TABLE_ROLE, modifying, put_beside, remove_node, volume_of
+from .proposal import count_changes
 
 COLUMNS: tuple[tuple[str, str], ...] = (
     ("lesion", "Lesion"),
@@ -24,6 +27,9 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("perpendicular_mm", "Perpendicular diameter (mm)"),
 )
 """Fields of :class:`GenesisSegmentLib.core.reports.MeasurementRow` and the titles of their columns, with units."""
+NOTE = "Note"
+_ROWS = "GenesisSegment.Rows"
+"""Attribute of the table node with the rows of the models, which no change by hand touches, as JSON."""
 CENTROID = ("Centroid R (mm)", "Centroid A (mm)", "Centroid S (mm)")
 
 
@@ -32,15 +38,22 @@ def table_of(node: Any) -> Any | None:
     return node.GetNodeReference(TABLE_ROLE)
 
 
-def write_table(node: Any, rows: Sequence[Mapping[str, Any]], undo: ExitStack) -> Any:
-    """Writes measurements into the table of a segmentation, which is made where there is none; returns its node.
+def write_table(
+    node: Any, rows: Sequence[Row], looked_for: Collection[int], kept: Collection[int], undo: ExitStack
+) -> None:
+    """Writes the measurements of a run into the table of a segmentation, which is made where there is none.
+
+    Rows of classes that were not looked for stay.
 
     Args:
-        node: segmentation node.
+        node: segmentation node, with its segments and its proposal as they are after the run.
         rows: fields of MeasurementRow.
+        looked_for: class indices of the run.
+        kept: class indices whose segments the run left alone: what it measured is not theirs.
         undo: gets what brings the table back, should a later step fail.
     """
-    content = as_vtk(rows)
+    replaced = {int(row["index"]) for row in rows} | set(looked_for)
+    rows = [row for row in rows if int(row["index"]) not in kept]
     table = table_of(node)
     if table is None:
         scene = node.GetScene()
@@ -50,18 +63,46 @@ def write_table(node: Any, rows: Sequence[Mapping[str, Any]], undo: ExitStack) -
         node.SetNodeReferenceID(TABLE_ROLE, table.GetID())
         put_beside(table, volume_of(node))
     else:
+        undo.callback(table.SetAttribute, _ROWS, table.GetAttribute(_ROWS))
         undo.callback(table.SetAndObserveTable, table.GetTable())
+        rows += [row for row in _rows_of(table) if int(row["index"]) not in replaced - set(kept)]
     with modifying(table):
-        table.SetAndObserveTable(content)
+        table.SetAttribute(_ROWS, json.dumps(rows))
+        table.SetAndObserveTable(as_vtk(rows_as_they_are(node, rows, count_changes(node) if kept else {})))
         table.SetUseColumnTitleAsColumnHeader(True)
         table.SetLocked(True)
-    return table
 
 
-def as_vtk(rows: Sequence[Mapping[str, Any]]) -> Any:
+def refresh_table(node: Any, changes: Mapping[str, int]) -> None:
+    """Has the table tell what the segments are now; nothing where there is none.
+
+    Args:
+        node: segmentation node.
+        changes: what :func:`.proposal.count_changes` counted.
+    """
+    table = table_of(node)
+    if table is None or table.GetAttribute(_ROWS) is None:
+        return
+    content = as_vtk(rows_as_they_are(node, _rows_of(table), changes))
+    if cells_of(content) != cells_of(table.GetTable()):
+        table.SetAndObserveTable(content)
+
+
+def cells_of(content: Any) -> list[list[str]]:
+    """The cells of a vtkTable of text, row by row, titles first."""
+    columns = [content.GetColumn(n) for n in range(content.GetNumberOfColumns())]
+    rows = range(content.GetNumberOfRows())
+    return [[column.GetName() for column in columns], *([column.GetValue(row) for column in columns] for row in rows)]
+
+
+def _rows_of(table: Any) -> list[Row]:
+    return json.loads(table.GetAttribute(_ROWS) or "[]")
+
+
+def as_vtk(rows: Sequence[Row]) -> Any:
     """A vtkTable of text cells, so that what does not apply is empty and not 0."""
     table = vtk.vtkTable()
-    titles = ["Structure", *(title for _field, title in COLUMNS), *CENTROID]
+    titles = ["Structure", *(title for _field, title in COLUMNS), *CENTROID, NOTE]
     cells = [_cells(row) for row in rows]
     for position, title in enumerate(titles):
         column = vtk.vtkStringArray()
@@ -72,13 +113,14 @@ def as_vtk(rows: Sequence[Mapping[str, Any]]) -> Any:
     return table
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
+def _cells(row: Row) -> list[str]:
     structure = class_table().get(int(row["index"]))
     centroid = row.get("centroid_ras") or ("", "", "")
     return [
         structure.name if structure else str(row["name"]),
         *(_text(row.get(field)) for field, _title in COLUMNS),
         *(_text(part) for part in centroid),
+        str(row.get("note", "")),
     ]
 
 

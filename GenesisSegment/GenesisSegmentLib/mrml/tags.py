@@ -52,16 +52,6 @@ def set_locked(segment: Any, locked: bool) -> None:
         segment.RemoveTag(LOCKED_TAG)
 
 
-def check_not_locked(segment: Any) -> None:
-    """Refuses to change a locked segment.
-
-    Raises:
-        LockedError: it is locked.
-    """
-    if is_locked(segment):
-        raise LockedError(_("{name} is locked.").format(name=segment.GetName()), _("Unlock it to change it."))
-
-
 def is_reviewed(segment: Any) -> bool:
     """Whether somebody looked at the segment and found it right: Slicer's own status "completed"."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
@@ -72,6 +62,25 @@ def set_reviewed(segment: Any, reviewed: bool) -> None:
     """Sets Slicer's status of the segment to completed, or back to in progress."""
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     logic.SetSegmentStatus(segment, logic.Completed if reviewed else logic.InProgress)
+
+
+def is_protected(segment: Any) -> bool:
+    """Whether nothing that we write may change the segment: it is locked or reviewed."""
+    return is_locked(segment) or is_reviewed(segment)
+
+
+def check_not_protected(segment: Any) -> None:
+    """Refuses to change a locked or reviewed segment.
+
+    Raises:
+        LockedError: it is one.
+    """
+    if is_locked(segment):
+        raise LockedError(_("{name} is locked.").format(name=segment.GetName()), _("Unlock it to change it."))
+    if is_reviewed(segment):
+        raise LockedError(
+            _("{name} is marked as reviewed.").format(name=segment.GetName()), _("Take the tick away to change it.")
+        )
 
 
 def describe(segment: Any, structure: StructureClass) -> None:

@@ -6,19 +6,19 @@ classes one by one would make 32 images. See :mod:`.prepared` for what happens b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from typing import Any
 
 import slicer
 
 from ..core.classes import class_table
+from ..core.errors import InputError
+from ..core.i18n import _
 from .arrays import image_matrix, label_image, start_of, voxels
 from .nodes import PART, modifying, put_beside, remove_node
 from .prepared import Prepared, without
-from .tags import class_of, describe, is_locked, is_reviewed
-
-Keeps = Callable[[str, Any], bool]
+from .tags import class_of, describe, is_protected
 
 
 def binary() -> str:
@@ -26,20 +26,50 @@ def binary() -> str:
     return slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
 
 
-def keeps_work(segment_id: str, segment: Any) -> bool:
-    """Whether a new result must leave a segment alone: the person's own, locked or reviewed."""
-    return class_of(segment_id, segment) == 0 or is_locked(segment) or is_reviewed(segment)
+def kept_classes(node: Any | None) -> frozenset[int]:
+    """Classes of a segmentation that a new result must leave alone: their segments are locked or reviewed."""
+    if node is None:
+        return frozenset()
+    segmentation = node.GetSegmentation()
+    return frozenset(c for i, c in class_numbers(node).items() if is_protected(segmentation.GetSegment(i)))
 
 
-def kept_classes(node: Any | None, keeps: Keeps = keeps_work) -> frozenset[int]:
-    """Classes of a segmentation that a new result must leave alone."""
-    return frozenset(class_of(i, s) for i, s in segments_of(node) if keeps(i, s)) - {0} if node else frozenset()
+def class_numbers(node: Any) -> dict[str, int]:
+    """Class index of each segment that stands for one, by segment ID, in the order of the segmentation.
+
+    Of several segments of a class (somebody duplicated one) it is the one with the ID that we gave it, or else the
+    first; the others are the person's own.
+    """
+    ids: dict[int, str] = {}
+    for segment_id, segment in segments_of(node):
+        index = class_of(segment_id, segment)
+        if index and (index not in ids or segment_id == class_table()[index].slug):
+            ids[index] = segment_id
+    numbers = {segment_id: index for index, segment_id in ids.items()}
+    return {i: numbers[i] for i, _segment in segments_of(node) if i in numbers}
 
 
 def segments_of(node: Any) -> list[tuple[str, Any]]:
     """IDs and segments of a segmentation node, in its order."""
     segmentation = node.GetSegmentation()
     return [(i, segmentation.GetSegment(i)) for i in segmentation.GetSegmentIDs()]
+
+
+def to_voxels(node: Any) -> Any:
+    """The node itself, after its segments were turned into voxels where somebody made surfaces their source.
+
+    Raises:
+        InputError: they cannot be.
+    """
+    segmentation = node.GetSegmentation()
+    if segmentation.GetSourceRepresentationName() != binary():
+        if not segmentation.CreateRepresentation(binary()):
+            raise InputError(
+                _("The surfaces of {name} cannot be turned into voxels.").format(name=node.GetName()),
+                _("Make Binary labelmap the source of all its segments (Segmentations module, Representations)."),
+            )
+        segmentation.SetSourceRepresentationName(binary())
+    return node
 
 
 def create_node(scene: Any, volume: Any, name: str, part: str) -> Any:
@@ -69,7 +99,7 @@ def put_layers(node: Any, layers: Sequence[Prepared], undo: ExitStack) -> None:
         undo: gets what brings the segmentation back, should a later step fail.
     """
     segmentation = node.GetSegmentation()
-    ours = {class_of(i, s): i for i, s in reversed(segments_of(node)) if class_of(i, s)}
+    ours = {index: segment_id for segment_id, index in class_numbers(node).items()}
     written = {c: layer for layer in layers for c in layer.classes}
     undo.callback(_restore, node, _state(node))
     with modifying(node):

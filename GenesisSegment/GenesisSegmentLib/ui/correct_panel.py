@@ -38,6 +38,8 @@ class CorrectPanel(Panel):
         ui.showProposalCheckBox.connect("clicked(bool)", lambda on: self._do(controller.show_proposal, on))
         ui.showDifferenceCheckBox.connect("clicked(bool)", lambda on: self._do(controller.show_difference, on))
         ui.update3DButton.connect("clicked()", lambda: self._do(controller.update_3d))
+        ui.undoButton.connect("clicked()", lambda: self._do(controller.undone, self._editor.undo()))
+        ui.redoButton.connect("clicked()", lambda: self._do(controller.redone, self._editor.redo()))
         ui.segmentEditorWidget.connect("currentSegmentIDChanged(QString)", self._selected_in_editor)
 
     def render(self, part: CorrectPart) -> None:
@@ -54,7 +56,9 @@ class CorrectPanel(Panel):
             (ui.editButton, part.edit),
         ):
             render_control(button, control, KEYS[button.objectName])
-        self._editor.show(part.segmentation_id if part.edit.is_checked else "")
+        for button, control in ((ui.undoButton, part.undo), (ui.redoButton, part.redo)):
+            render_control(button, control)
+        self._editor.show(part.segmentation_id, part.edit.is_checked)
         show(ui.segmentEditorWidget, part.edit.is_checked)
         self._editor.select(part.selected)
 

@@ -28,6 +28,8 @@ class ExportPanel(Panel):
         ui.paintDownButton.connect("clicked()", partial(self._move, 1))
         ui.paintOrderList.connect("currentRowChanged(int)", lambda: self._render_arrows())
         ui.folderPathLineEdit.connect("currentPathChanged(QString)", self._folder_chosen)
+        fold = ui.exportCollapsibleButton
+        fold.connect("contentsCollapsed(bool)", lambda is_folded: self._do(self._controller.show_export, not is_folded))
         ui.exportButton.connect("clicked()", lambda: self._do(self._controller.export))
 
     def render(self, part: ExportPart) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
 import qt
 import slicer
 
+from ..core.errors import GenesisError
 from ..core.worker_client import WorkerClient
 from ..core.workflow.controller import Controller
 from ..core.workflow.view import View
 from ..mrml.editing import Editor
 from ..mrml.scene import Scene
+from ..mrml.terminology import load_terminology
 from .correct_panel import CorrectPanel
 from .dicom_seg import export_dicom_seg
 from .export_panel import ExportPanel
@@ -32,12 +35,30 @@ _TICK_MS = 100
 
 def build(ui: Any, root: Any) -> ModuleWidget:
     """The panel on Slicer's scene, with a worker that starts when it is first needed."""
+    _load_terminology()
     editor = SegmentEditor(ui.segmentEditorWidget)
-    scene = Scene(slicer.mrmlScene, Editor(editor.logic, editor.save_state_for_undo), export_dicom_seg)
+    scene = SceneInViews(slicer.mrmlScene, Editor(editor.logic, editor.save_state_for_undo), export_dicom_seg)
     settings = Settings()
     worker = WorkerClient(worker_launch(), bulk_folder())
     controller = Controller(scene, worker, Installer(), settings, time.monotonic)
     return ModuleWidget(ui, root, controller, editor)
+
+
+class SceneInViews(Scene):
+    """A scene that is shown: while a result is put in, segment by segment, the views are drawn once, at the end."""
+
+    def write_result(self, *arguments: Any) -> str:
+        """As in the scene."""
+        with slicer.util.RenderBlocker():
+            return super().write_result(*arguments)
+
+
+def _load_terminology() -> None:
+    """The Segment Editor offers our 32 classes, with codes and colours, when a person adds or names a segment."""
+    try:
+        load_terminology(slicer.modules.terminologies.logic())
+    except GenesisError as error:  # segmenting works without it
+        logging.warning("GenesisSegment: %s", error)
 
 
 class ModuleWidget:
@@ -108,6 +129,8 @@ class ModuleWidget:
 
     def scene_loaded(self) -> None:
         """A scene was read into this one."""
+        # The editor's node may refer to a segmentation now; undo follows it only when the node is set anew.
+        self._editor.forget_scene()
         if self._is_entered:
             self._editor.prepare()
         self.controller.scene_loaded()

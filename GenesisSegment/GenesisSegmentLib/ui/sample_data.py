@@ -49,9 +49,11 @@ SAMPLES: tuple[Sample, ...] = (
 
 
 def register() -> None:
-    """Tells Sample Data of the CTs, with their checksums."""
-    import SampleData
-
+    """Tells Sample Data of the CTs, with their checksums; nothing where Slicer was started without that module."""
+    try:
+        import SampleData
+    except ImportError:
+        return
     logic = SampleData.SampleDataLogic
     register_sample_category(logic, CATEGORY)
     for sample in SAMPLES:

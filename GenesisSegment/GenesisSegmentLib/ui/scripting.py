@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import slicer
 
@@ -11,15 +12,27 @@ from ..core.classes import all_classes
 from ..core.errors import GenesisError
 from ..core.worker_client import WorkerClient
 from ..core.workflow.controller import Controller
+from ..core.workflow.ports import SceneParameters
 from ..core.workflow.states import State
 from ..mrml.editing import Editor
 from ..mrml.scene import Scene
 from .dicom_seg import export_dicom_seg
 from .installer import Installer
 from .launch import bulk_folder, worker_launch
-from .segment_editor import editor_logic, parameter_node
+from .segment_editor import editor_logic
 
 _PAUSE_S = 0.05
+
+
+class _Scene(Scene):
+    """The scene without what the panel keeps in it: a script takes nothing up from there, and leaves it alone."""
+
+    def load_parameters(self) -> SceneParameters:
+        """Nothing was kept."""
+        return SceneParameters()
+
+    def save_parameters(self, parameters: SceneParameters) -> None:
+        """Keeps nothing."""
 
 
 class _Unkept(dict):
@@ -38,9 +51,8 @@ def segment(volume_id: str, classes: Iterable[int] | None = None, device: str = 
     Raises:
         GenesisError: it could not be done; says why.
     """
-    logic = editor_logic()
-    logic.SetSegmentEditorNode(parameter_node())
-    scene = Scene(slicer.mrmlScene, Editor(logic), export_dicom_seg)
+    logic, node = editor_logic(), _private_editor_node()
+    scene = _Scene(slicer.mrmlScene, Editor(logic, parameters=lambda _scene: node), export_dicom_seg)
     controller = Controller(scene, WorkerClient(worker_launch(), bulk_folder()), Installer(), _Unkept(), time.monotonic)
     try:
         controller.start()
@@ -63,3 +75,14 @@ def segment(volume_id: str, classes: Iterable[int] | None = None, device: str = 
         return controller.view.correct.segmentation_id
     finally:
         controller.close()
+        logic.SetSegmentEditorNode(None)
+        slicer.mrmlScene.RemoveNode(node)
+
+
+def _private_editor_node() -> Any:
+    """A parameter node for one call, so that the person's own editor stays on what it is on; not saved."""
+    node = slicer.vtkMRMLSegmentEditorNode()
+    node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteNone)
+    node.SetHideFromEditors(True)
+    node.SetSaveWithScene(False)
+    return slicer.mrmlScene.AddNode(node)

@@ -2,38 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import qt
 import slicer
+from slicer.util import VTKObservationMixin
+from vtk import vtkCommand
 
-_TAG = "GenesisSegment"
+from ..mrml.editing import editor_node
+from ..mrml.tags import is_locked
 
 
-class SegmentEditor:
+class SegmentEditor(VTKObservationMixin):
     """Drives a ``qMRMLSegmentEditorWidget``.
 
     It has a parameter node of its own, so that the choices in Slicer's own Segment Editor module stay as they are.
-    Nodes are set once and in a fixed order (parameters, segmentation, volume): the widget complains otherwise.
+    Nodes are set once and in a fixed order (parameters, segmentation, volume): the widget complains otherwise. It works
+    on the result as soon as there is one, shown or not: states are saved for undo by the widget alone, so that its
+    Undo, its key and our button take back strokes of the person and writes of the model in the order they were made.
+    The editor knows nothing of our locks: while a locked segment is the selected one, no effect can be active.
     """
 
     def __init__(self, widget: Any) -> None:
+        super().__init__()
         self._widget = widget
         self.logic = editor_logic()
         """Writes what the model finds, with the masks and the overwrite mode that the person chose in the editor."""
         self._segmentation_id = ""
         self._is_entered = False
+        self._is_open = False
         self._is_listening = False
+        self._soon = qt.QTimer(widget)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(0)
+        self._soon.connect("timeout()", self._spare_locked)
 
     def prepare(self) -> None:
         """Makes the parameter node of this scene, or finds it; before anything is written or edited."""
-        node = parameter_node()
+        node = editor_node(slicer.mrmlScene)
         if self.logic.GetSegmentEditorNode() is not node:
             self.logic.SetSegmentEditorNode(node)
         if self._widget.mrmlSegmentEditorNode() is not node:
             self._widget.setMRMLSegmentEditorNode(node)
+        if not self.hasObserver(node, vtkCommand.ModifiedEvent, self._choice_changed):
+            self.removeObservers()
+            self.addObserver(node, vtkCommand.ModifiedEvent, self._choice_changed)
 
-    def show(self, segmentation_id: str) -> None:
-        """Works on a segmentation; "", or one that is gone, stops editing."""
+    def show(self, segmentation_id: str, is_open: bool) -> None:
+        """Works on a segmentation; "", or one that is gone, is none. ``is_open``: the person edits in it now."""
         node = slicer.mrmlScene.GetNodeByID(segmentation_id) if segmentation_id else None
         wanted = segmentation_id if node is not None else ""
         if wanted != self._segmentation_id:
@@ -41,12 +58,13 @@ class SegmentEditor:
             self._segmentation_id = wanted
             if wanted:
                 self._attach(node)
-        self._listen(self._is_entered and bool(wanted))
+        self._is_open = is_open and bool(wanted)
+        self._listen(self._is_entered and self._is_open)
 
     def enter(self) -> None:
         """The module was opened."""
         self._is_entered = True
-        self._listen(bool(self._segmentation_id))
+        self._listen(self._is_open)
 
     def exit(self) -> None:
         """The module was left: no key and no click in a view may reach the editor any more."""
@@ -55,6 +73,8 @@ class SegmentEditor:
 
     def forget_scene(self) -> None:
         """The scene is about to close: lets go of all nodes."""
+        self._is_open = False
+        self.removeObservers()
         self._listen(False)
         if self._segmentation_id:
             self._segmentation_id = ""
@@ -63,16 +83,57 @@ class SegmentEditor:
         self.logic.SetSegmentEditorNode(None)
 
     def save_state_for_undo(self) -> None:
-        """Makes what follows one step of undo; of the editor's Undo button where the editor is shown."""
-        if self._segmentation_id:
-            self._widget.saveStateForUndo()
-        else:
-            self.logic.SaveStateForUndo()
+        """Makes what the logic writes next one step of undo of the widget."""
+        node = self.logic.GetSegmentationNode()
+        if node is not None and node.GetID() != self._segmentation_id:
+            self._segmentation_id = node.GetID()
+            self._attach(node)
+        self._widget.saveStateForUndo()
+
+    def undo(self) -> bool:
+        """Takes the last step back; whether there was one."""
+        return self._is_changed_by(self._widget.undo)
+
+    def redo(self) -> bool:
+        """Makes the last step that was taken back again; whether there was one."""
+        return self._is_changed_by(self._widget.redo)
 
     def select(self, segment_id: str) -> None:
         """Selects a segment in the editor."""
         if self._segmentation_id and segment_id and self._widget.currentSegmentID() != segment_id:
             self._widget.setCurrentSegmentID(segment_id)
+        self._spare_locked()
+
+    def _choice_changed(self, _caller: Any, _event: Any) -> None:
+        if self._is_effect_on_locked():
+            # Later: the widget is in the middle of switching to the effect, or to the segment.
+            self._soon.start()
+
+    def _spare_locked(self) -> None:
+        if self._is_effect_on_locked():
+            self._widget.setActiveEffectByName("")
+
+    def _is_effect_on_locked(self) -> bool:
+        node = self._widget.mrmlSegmentEditorNode()
+        segmentation = node.GetSegmentationNode() if node is not None else None
+        if segmentation is None or not node.GetActiveEffectName():
+            return False
+        segment = segmentation.GetSegmentation().GetSegment(node.GetSelectedSegmentID() or "")
+        return segment is not None and is_locked(segment)
+
+    def _is_changed_by(self, step: Callable[[], None]) -> bool:
+        """The widget does not say whether it has a step left; if it has, the segmentation tells of it."""
+        node = slicer.mrmlScene.GetNodeByID(self._segmentation_id) if self._segmentation_id else None
+        if node is None:
+            return False
+        heard: list[str] = []
+        segmentation = node.GetSegmentation()
+        tag = segmentation.AddObserver("AnyEvent", lambda _caller, event: heard.append(event))
+        try:
+            step()
+        finally:
+            segmentation.RemoveObserver(tag)
+        return bool(heard)
 
     def _attach(self, segmentation: Any) -> None:
         self.prepare()
@@ -100,15 +161,3 @@ def editor_logic() -> Any:
     logic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
     logic.SetMRMLScene(slicer.mrmlScene)
     return logic
-
-
-def parameter_node() -> Any:
-    """Our parameter node of the editor in this scene, made where there is none; neighbours are safe by default."""
-    scene = slicer.mrmlScene
-    node = scene.GetSingletonNode(_TAG, "vtkMRMLSegmentEditorNode")
-    if node is None:
-        node = slicer.vtkMRMLSegmentEditorNode()
-        node.SetSingletonTag(_TAG)
-        node.SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteNone)
-        node = scene.AddNode(node)
-    return node

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 import slicer
 
 from ..core import setup_plan
 from ..core.errors import GenesisError
+from ..core.geometry import Geometry
 from ..core.workflow.states import State
+from ..mrml.arrays import image_matrix
 from ..mrml.nodes import volume_of
 from ..mrml.reading import read_mask
 from ..mrml.volumes import placement
+from ..mrml.writing import binary, segments_of
 from .scripting import segment
 
 _SIZE, _SPACING_MM, _ANGLE = 48, 4.0, np.deg2rad(20)
@@ -72,11 +74,22 @@ def starter_segments() -> None:
     result = slicer.mrmlScene.GetNodeByID(segment(node.GetID(), device="cpu"))
     _expect(volume_of(result).GetID() == node.GetID(), "the segmentation does not belong to the CT")
     grid = placement(node).geometry
-    for segment_id in result.GetSegmentation().GetSegmentIDs():
-        _expect(read_mask(result, segment_id, grid).shape == grid.shape, f"{segment_id} is not on the CT's grid")
+    found = segments_of(result)
+    _expect(bool(found), "nothing was found")
+    for segment_id, part in found:
+        _expect(_is_on(part.GetRepresentation(binary()), grid), f"{segment_id} is not on the CT's grid")
+        _expect(bool(read_mask(result, segment_id, grid).any()), f"{segment_id} has no voxel")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "result.seg.nrrd"
         _expect(bool(slicer.util.saveNode(result, str(file))) and file.is_file(), "the result could not be written")
+
+
+def _is_on(image: Any, grid: Geometry) -> bool:
+    """Whether an image lies on the lattice of the CT: the same matrix, up to whole voxels of its first one."""
+    matrix = image_matrix(image)
+    first = np.linalg.inv(grid.ijk_to_ras) @ matrix[:, 3]
+    is_parallel = np.allclose(matrix[:3, :3], grid.ijk_to_ras[:3, :3], atol=1e-4)
+    return is_parallel and bool(np.allclose(first, np.round(first), atol=1e-3))
 
 
 def _expect(is_right: bool, fault: str) -> None:

@@ -28,7 +28,9 @@ class StatusPanel(Panel):
     def render(self, part: StatusStrip) -> None:
         """Sets the widgets of the strip."""
         ui = self._ui
-        put(ui.statusLabel, text=part.text)
+        if ui.statusLabel.text != part.text:
+            ui.statusLabel.text = part.text
+            ui.statusLabel.repaint()  # at once: what is announced may hold the event loop up
         self._render_icon(part.kind)
         show(ui.progressFrame, part.fraction is not None)
         if part.fraction is not None:

@@ -1,4 +1,4 @@
-"""``python -m GenesisSegmentLib.worker [--log FILE]``."""
+"""``python -m GenesisSegmentLib.worker [--log FILE] [--idle-minutes N]``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,19 @@ import sys
 import warnings
 from pathlib import Path
 
+from .warm import IDLE_MINUTES
+
 
 def main() -> int:
     """Serves until the parent is gone or says so; returns the exit code."""
     parser = argparse.ArgumentParser(prog="GenesisSegmentLib.worker", description="Serves the engine on stdin/stdout.")
     parser.add_argument("--log", type=Path, help="where everything else goes that is printed (default: stderr)")
+    parser.add_argument(
+        "--idle-minutes",
+        type=float,
+        default=IDLE_MINUTES,
+        help="without a run until the memory of the models is given back (default: %(default)g)",
+    )
     arguments = parser.parse_args()
     # Threads that wait without spinning: with other work on the machine a run takes half the processor time.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -29,7 +37,7 @@ def main() -> int:
     from .server import Server
     from .service import Service
 
-    return Server(outlet, Service(), str(arguments.log or "")).serve(commands)
+    return Server(outlet, Service(arguments.idle_minutes), str(arguments.log or "")).serve(commands)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from ..core.errors import ResourceError
+from ..core.geometry import Geometry
 from ..core.memory_plan import plan_memory
 from ..core.protocol import Estimate, Estimated, Recipe, RuntimeName
 from ..core.volume import Volume
@@ -24,8 +25,10 @@ _PUBLISHED_BYTES_PER_VOXEL_AND_CLASS = 9
 """Logits and probabilities in fp32 and the mask, all at the same time."""
 
 
-def estimated(command: Estimate, volume: Volume, model: ResolvedModel, speeds: Speeds | None = None) -> Estimated:
-    """Time, memory and device for a run.
+def estimated(
+    command: Estimate, ct: Volume | Geometry, model: ResolvedModel, speeds: Speeds | None = None
+) -> Estimated:
+    """Time, memory and device for a run; an upper limit where only the grid of the CT is known.
 
     Raises:
         ModelError, ResourceError: the model is not for whole CTs, or the device does not exist.
@@ -36,8 +39,9 @@ def estimated(command: Estimate, volume: Volume, model: ResolvedModel, speeds: S
     device = choose_device(command.device, runtime)
     wanted = spec.offered if command.classes is None else command.classes
     classes = [c for c in needed_classes(wanted) if c in spec.offered]
-    shape = input_shape(volume, spec, command.recipe)
-    need = memory_need(shape, volume.geometry, spec.window or shape, len(classes), spec)
+    geometry = _grid(ct)
+    shape = input_shape(ct, spec, command.recipe)
+    need = memory_need(shape, geometry, spec.window or shape, len(classes), spec)
     machine, notes = ThisMachine(), []
     try:
         free_device = 0 if device == "cpu" else machine.free_device(device)
@@ -45,7 +49,7 @@ def estimated(command: Estimate, volume: Volume, model: ResolvedModel, speeds: S
         device, notes = plan.device, list(plan.notes)
     except ResourceError as error:
         notes = [error.what, error.remedy]
-    seconds = _seconds(command, volume, spec, shape, speed_key(model.sha256, runtime, command.recipe, device), speeds)
+    seconds = _seconds(geometry, spec, shape, speed_key(model.sha256, runtime, command.recipe, device), speeds)
     if seconds is None:
         notes.append(_UNKNOWN)
     host, on_device = need.host, need.network + need.ring
@@ -67,11 +71,22 @@ def runtime_of(model: ResolvedModel, wanted: RuntimeName | None) -> RuntimeName:
     return wanted or ("onnx" if model.path.suffix == ".onnx" else "torch")
 
 
-def input_shape(volume: Volume, spec: ModelSpec, recipe: Recipe = "fast") -> tuple[int, int, int]:
-    """The model's grid for a CT, to within a few voxels, without resampling it; the whole CT for "published"."""
-    straight = volume.geometry.to_ras
-    geometry = volume.geometry.reoriented(straight)
-    sides = geometry.shape if recipe == "published" else body_box(straight.apply(volume.voxels), geometry).shape
+def stated_grid(command: Estimate) -> Geometry | None:
+    """The grid that a command states in place of a CT, on RAS axes."""
+    if command.shape is None or command.spacing is None:
+        return None
+    return Geometry(command.shape, np.diag([*command.spacing, 1.0]))
+
+
+def input_shape(ct: Volume | Geometry, spec: ModelSpec, recipe: Recipe = "fast") -> tuple[int, int, int]:
+    """The model's grid for a CT, to within a few voxels, without resampling it.
+
+    The whole CT for "published", and where only its grid is known.
+    """
+    straight = _grid(ct).to_ras
+    geometry = _grid(ct).reoriented(straight)
+    is_whole = recipe == "published" or isinstance(ct, Geometry)
+    sides = geometry.shape if is_whole else body_box(straight.apply(ct.voxels), geometry).shape  # type: ignore[union-attr]
     grid = zip(sides, geometry.spacing, spec.spacing_mm, strict=True)
     shape = [max(1, math.ceil(n * s / t)) for n, s, t in grid]
     if spec.window is None:
@@ -90,9 +105,12 @@ def network_voxels(shape: tuple[int, int, int], spec: ModelSpec, overlap: float 
     return count * int(np.prod(spec.window))
 
 
+def _grid(ct: Volume | Geometry) -> Geometry:
+    return ct if isinstance(ct, Geometry) else ct.geometry
+
+
 def _seconds(
-    command: Estimate,
-    volume: Volume,
+    geometry: Geometry,
     spec: ModelSpec,
     shape: tuple[int, int, int],
     key: str,
@@ -101,4 +119,4 @@ def _seconds(
     speed = (speeds or Speeds()).get(key)
     if speed is None:
         return None
-    return network_voxels(shape, spec) * speed.network + volume.voxels.size * (speed.rest or 0.0)
+    return network_voxels(shape, spec) * speed.network + math.prod(geometry.shape) * (speed.rest or 0.0)

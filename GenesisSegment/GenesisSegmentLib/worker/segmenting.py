@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.bulk import write_layers, write_mask
 from ..core.geometry import Box
-from ..core.jobs import Job
+from ..core.jobs import Advance, Job
 from ..core.layers import pack_layers
 from ..core.protocol import Event, Partial, Result, Segment
 from ..core.reports import LayerFile, MeasurementRow
@@ -40,12 +40,11 @@ def segmented(command: Segment, volume: Volume, models: WarmModels, job: Job, se
         give = _Giver(command, send)
         result = lent.segmenter.segment(volume, options, then={_WRITING: 5}, on_class=give)
         started = time.perf_counter()
+        # Many small steps: a cancel is obeyed between any two, before the client takes the process for stuck.
         lent.job.advance(_WRITING, 0.0)
-        rows = tuple(_rows(measure(result.segmentation, volume)))
-        lent.job.advance(_WRITING, 0.3)
-        layers = pack_layers(result.segmentation)
-        lent.job.advance(_WRITING, 0.6)
-        files = write_layers(Path(command.folder), layers)
+        rows = tuple(_rows(measure(result.segmentation, volume, _part(lent.job, 0.0, 0.3))))
+        layers = pack_layers(result.segmentation, _part(lent.job, 0.3, 0.6))
+        files = write_layers(Path(command.folder), layers, _part(lent.job, 0.6, 1.0))
         lent.job.advance(_WRITING, 1.0)
     seconds = {**result.seconds, _WRITING: round(time.perf_counter() - started, 3)}
     remember_speed(seconds, result, volume, model, command)
@@ -68,6 +67,11 @@ def segmented(command: Segment, volume: Volume, models: WarmModels, job: Job, se
         windows=result.windows,
         seconds=seconds,
     )
+
+
+def _part(job: Job, start: float, stop: float) -> Advance:
+    """Takes the progress of a step that is the part ``start``..``stop`` of the writing."""
+    return lambda fraction: job.advance(_WRITING, start + (stop - start) * fraction)
 
 
 class _Giver:

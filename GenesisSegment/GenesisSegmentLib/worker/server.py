@@ -48,6 +48,9 @@ class Handler(Protocol):
     def run(self, command: Command, job: Job, send: Callable[[Event], None]) -> Event:
         """The final event of ``command``; events on the way go to ``send``. Errors are raised."""
 
+    def rest(self) -> None:
+        """Is called now and then while there is nothing to do, on the thread that runs commands."""
+
 
 @dataclass(frozen=True, eq=False)
 class _Task:
@@ -56,10 +59,10 @@ class _Task:
 
 
 class Server:
-    """Takes commands one after the other. ``log`` is named in errors."""
+    """Takes commands one after the other. ``log`` is named in errors; ``rest_s`` are seconds between two rests."""
 
-    def __init__(self, outlet: Outlet, handler: Handler, log: str = "") -> None:
-        self._outlet, self._handler, self._log = outlet, handler, log
+    def __init__(self, outlet: Outlet, handler: Handler, log: str = "", rest_s: float = 20.0) -> None:
+        self._outlet, self._handler, self._log, self._rest_s = outlet, handler, log, rest_s
         self._tasks: deque[_Task] = deque()
         """Not finished; the first is being worked on."""
         self._changed = threading.Condition()
@@ -129,16 +132,19 @@ class Server:
             with self._changed:
                 jobs = tuple(task.command.id for task in self._tasks)
                 state = "ending" if self._is_ending else "busy" if jobs else "idle"
-            self._outlet.send(Heartbeat("", state, jobs))  # type: ignore[arg-type]
+            self._outlet.send(Heartbeat("", state, jobs, os.getpid()))  # type: ignore[arg-type]
             time.sleep(HEARTBEAT_SECONDS)
 
     def _work(self) -> None:
         try:
             while True:
                 with self._changed:
-                    self._changed.wait_for(lambda: bool(self._tasks))
-                    task = self._tasks[0]
-                self._perform(task)
+                    has_task = self._changed.wait_for(lambda: bool(self._tasks), self._rest_s)
+                    task = self._tasks[0] if has_task else None
+                if task is None:
+                    self._handler.rest()
+                else:
+                    self._perform(task)
         except BaseException:  # a fault of this loop itself: without it the process would hear but never answer
             sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
             _exit(EXIT_FATAL)

@@ -24,7 +24,7 @@ from ..core.protocol import (
     Unload,
 )
 from .packages import ready
-from .warm import WarmModels
+from .warm import IDLE_MINUTES, WarmModels
 
 if TYPE_CHECKING:
     from ..core.volume import Volume
@@ -36,9 +36,9 @@ Send = Callable[[Event], None]
 class Service:
     """Answers commands; each imports what it needs, so that Hello works on a machine where nothing is installed."""
 
-    def __init__(self) -> None:
+    def __init__(self, idle_minutes: float = IDLE_MINUTES) -> None:
         self._volumes: dict[str, Volume] = {}
-        self._models = WarmModels(_store_of_this_person)
+        self._models = WarmModels(_store_of_this_person, 60 * idle_minutes)
         self._handlers: dict[type, Callable[[Any, Job, Send], Event]] = {
             Hello: lambda command, job, send: ready(command.id),
             LoadVolume: self._load_volume,
@@ -59,6 +59,10 @@ class Service:
             raise GenesisError(f"This version cannot do {command.type} yet.", "Update GenesisSegment.")
         return handler(command, job, send)
 
+    def rest(self) -> None:
+        """See :class:`.server.Handler`."""
+        self._models.rest()
+
     def _load_volume(self, command: LoadVolume, job: Job, send: Send) -> Event:
         from ..engine.images.ct_check import check_ct
 
@@ -67,9 +71,10 @@ class Service:
         return Done(command.id)
 
     def _estimate(self, command: Estimate, job: Job, send: Send) -> Event:
-        from .estimate import estimated
+        from .estimate import estimated, stated_grid
 
-        return estimated(command, self._volume(command.volume), self._models.resolve(command.model))
+        ct = self._volumes.get(command.volume) or stated_grid(command) or self._volume(command.volume)
+        return estimated(command, ct, self._models.resolve(command.model))
 
     def _segment(self, command: Segment, job: Job, send: Send) -> Event:
         from .segmenting import segmented

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import sys
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from ..engine.inference.segmenter import Segmenter
     from ..engine.models.store import ModelStore, ResolvedModel
 
+IDLE_MINUTES = 10.0
 _KEPT = 2
 
 
@@ -30,10 +33,20 @@ class Lent:
 
 
 class WarmModels:
-    """Keeps the models that were used last. ``store`` is opened when the first one is asked for."""
+    """Keeps the models that were used last. ``store`` is opened when the first one is asked for.
 
-    def __init__(self, store: Callable[[], ModelStore]) -> None:
-        self._open_store = store
+    They hold memory, that of a GPU above all, which other programs may need: :meth:`rest` lets go of them when none was
+    used for ``idle_s`` seconds.
+    """
+
+    def __init__(
+        self,
+        store: Callable[[], ModelStore],
+        idle_s: float = IDLE_MINUTES * 60,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._open_store, self._idle_s, self._clock = store, idle_s, clock
+        self._used_at = clock()
         self._store: ModelStore | None = None
         self._resolved: dict[str, tuple[tuple[int, int], ResolvedModel]] = {}
         self._warm: OrderedDict[tuple[str, str, str], Lent] = OrderedDict()
@@ -100,15 +113,33 @@ class WarmModels:
 
     def clear(self) -> None:
         """Lets go of every model and its memory."""
-        self._warm.clear()
         self._resolved.clear()
         self._store = None
+        self._cool_down()
+
+    def rest(self) -> None:
+        """Lets go of the memory of models that were not used for a while, and says so in the log.
+
+        Call it now and then on the thread that runs models, while none runs.
+        """
+        if self._warm and self._clock() - self._used_at >= self._idle_s:
+            print(
+                f"No run for {self._idle_s / 60:g} minutes: the memory of {len(self._warm)} models is given back.",
+                file=sys.stderr,
+                flush=True,
+            )
+            self._cool_down()
+
+    def _cool_down(self) -> None:
+        self._warm.clear()
+        gc.collect()  # before the cache is emptied: modules may refer to each other in circles
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
             torch.cuda.empty_cache()
 
     def _keep(self, key: tuple[str, str, str], warm: Lent) -> None:
         self._warm[key] = warm
+        self._used_at = self._clock()
         while len(self._warm) > _KEPT:
             self._warm.popitem(last=False)
 

@@ -89,11 +89,13 @@ class Choosing:
         model, scene = self._model, self._scene
         if model.state in (State.PREDICTING, State.CORRECTING):
             return
-        model.volume_id, model.volume_problem = volume_id, ""
+        model.volume_id, model.volume_problem, model.volume_note, model.is_dicom = volume_id, "", "", False
         found = None
         if volume_id is not None:
             try:
                 model.volume_problem = scene.problem(volume_id)
+                model.volume_note = "" if model.volume_problem else scene.note(volume_id)
+                model.is_dicom = scene.is_dicom(volume_id)
                 found = scene.segmentation_of(volume_id)
             except GenesisError as error:
                 model.volume_problem = str(error)

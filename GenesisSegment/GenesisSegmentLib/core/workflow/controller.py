@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import GenesisError
+from ..i18n import _
 from ..protocol import Failure
 from .choosing import Choosing
 from .estimating import Estimating
@@ -25,6 +26,7 @@ from .segmenting import Segmenting
 from .setting_up import SettingUp
 from .signal import Signal
 from .states import State, Trigger
+from .text import unexpected
 from .view import View
 
 
@@ -42,7 +44,7 @@ class Controller:
         self._exporting = Exporting(model, scene, settings)
         self._inventory = Inventory(model, worker)
         self._estimating = Estimating(model, scene, worker, self._inventory, clock)
-        self._segmenting = Segmenting(model, scene, worker, self._reviewing, self._choosing, clock)
+        self._segmenting = Segmenting(model, scene, worker, self._reviewing, self._choosing, clock, self._show)
         self._setting_up = SettingUp(model, worker, setup, settings, self._choosing, self._inventory, self._estimating)
         self._waiting: deque[Callable[[], None]] = deque()
         self._is_at_work = self._is_started = self._is_closed = self._is_scene_closing = False
@@ -148,6 +150,14 @@ class Controller:
         """Gives a segment the voxels of the proposal back."""
         self._do(lambda: self._reviewing.reset(segment_id))
 
+    def undone(self, is_done: bool) -> None:
+        """The editor was told to take the last change back; ``is_done``: there was one."""
+        self._do(lambda: self._reviewing.undone(is_done))
+
+    def redone(self, is_done: bool) -> None:
+        """The editor was told to make again what was taken back; ``is_done``: there was something."""
+        self._do(lambda: self._reviewing.redone(is_done))
+
     def select_segment(self, segment_id: str) -> None:
         """Another segment is looked at."""
         self._do(lambda: self._reviewing.select(segment_id))
@@ -165,6 +175,10 @@ class Controller:
         self._do(self._reviewing.update_3d)
 
     # --- Exporting ----------------------------------------------------------------------------------------------------
+
+    def show_export(self, on: bool) -> None:
+        """The Export part was unfolded, or folded."""
+        self._do(lambda: self._show_export(on))
 
     def choose_formats(self, keys: tuple[str, ...]) -> None:
         """What is written."""
@@ -256,15 +270,27 @@ class Controller:
         self._setting_up.abandon()
         self._worker.close()
 
+    def _show_export(self, on: bool) -> None:
+        self._model.is_export_shown = on
+        self._reviewing.find_overlaps()
+
     def _tick(self) -> None:
         model, was_running = self._model, self._model.run is not None
         for event in self._worker.pump():
-            self._guarded(lambda event=event: self._dispatch(event))  # type: ignore[misc]
+            self._take(event)
         for part in (self._segmenting, self._reviewing, self._estimating):
             self._guarded(part.tick)
         if was_running and model.state is State.REVIEWING:
             self._inventory.ask()  # how much memory is free now
             self._estimating.ask_again()  # the run measured how long it takes
+
+    def _take(self, event: object) -> None:
+        """One event that cannot be used must not take those behind it along."""
+        try:
+            self._dispatch(event)
+        except Exception as error:
+            text = unexpected(_("What the segmentation process said could not be used."), error)
+            self._model.say(text, "error")
 
     def _dispatch(self, event: object) -> None:
         road = self._model.road

@@ -17,7 +17,7 @@ Choice = tuple[str, str, str, tuple[int, ...]]
 
 
 class Estimating:
-    """Hands the CT over and asks, so that a run after it starts faster. Nothing starts before the person did something.
+    """The CT itself is not handed over for this: copying it would hold the person up. Its grid says enough.
 
     Opening the module, or a scene, starts no process: :meth:`allow` is called by the person's own choices.
     """
@@ -31,8 +31,7 @@ class Estimating:
         self._asked_for: Choice | None = None
         self._seen: Choice | None = None
         self._seen_at = 0.0
-        self._handed = ""
-        self._id = self._load_id = ""
+        self._id = ""
 
     def allow(self) -> None:
         """The person made a choice: from now on the worker may be asked."""
@@ -49,7 +48,7 @@ class Estimating:
     def forget(self) -> None:
         """The answer is no longer good, for example after the model arrived."""
         self.ask_again()
-        self._handed = self._id = self._load_id = ""
+        self._id = ""
         self._model.estimate, self._model.is_estimating = None, False
 
     def tick(self) -> None:
@@ -68,16 +67,10 @@ class Estimating:
 
     def on_event(self, event: object) -> bool:
         """Takes an event, if it is an answer to this; an answer to an earlier question is dropped."""
-        job = getattr(event, "id", None)
         model = self._model
-        if not job or job not in (self._id, self._load_id) or not isinstance(event, (Estimated, Failure)):
+        if not self._id or getattr(event, "id", None) != self._id or not isinstance(event, (Estimated, Failure)):
             return False
-        if job == self._load_id:
-            self._handed = ""
-        if isinstance(event, Failure) and event.is_cancelled:
-            model.is_estimating = False
-            return True
-        if model.estimate is None or job == self._load_id:
+        if not (isinstance(event, Failure) and event.is_cancelled):
             model.estimate = event
         model.is_estimating, self._id = False, ""
         return True
@@ -100,22 +93,11 @@ class Estimating:
         model, (volume_id, name, device, classes) = self._model, choice
         self._inventory.ask_once()
         try:
-            fingerprint = self._handed_over(volume_id)
+            geometry = self._scene.geometry(volume_id)
         except GenesisError as error:
             model.volume_problem, model.is_estimating = str(error), False
             return
-        command = Estimate(new_id(), fingerprint, name, classes, device)
+        grid = geometry.reoriented(geometry.to_ras)
+        handed = model.handed[1] if model.handed[0] == volume_id else ""
+        command = Estimate(new_id(), handed, name, classes, device, shape=grid.shape, spacing=grid.spacing)
         self._id = self._worker.send(command)
-
-    def _handed_over(self, volume_id: str) -> str:
-        """The fingerprint of the CT, which the worker has or is about to get.
-
-        Raises:
-            GenesisError: the CT cannot be used.
-        """
-        now = self._scene.fingerprint(volume_id)
-        if now is None or now != self._handed:
-            snapshot = self._scene.snapshot(volume_id)
-            self._load_id = self._worker.send_volume(snapshot.volume, snapshot.fingerprint)
-            self._handed = snapshot.fingerprint
-        return self._handed

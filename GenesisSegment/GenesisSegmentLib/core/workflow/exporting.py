@@ -51,7 +51,7 @@ class Exporting:
         model = self._model
         if export_obstacle(model) or not (model.segmentation_id and model.volume_id and model.folder):
             return
-        request = ExportRequest(model.folder, model.formats, model.painted)
+        request = ExportRequest(model.folder, model.written, model.painted)
         model.last_files = ()
         files = self._scene.export(model.segmentation_id, model.volume_id, request)
         model.last_files = tuple(str(file) for file in files)
@@ -67,7 +67,7 @@ def export_obstacle(model: Model) -> str:
         return _("There is no result yet: segment a CT first.")
     if model.run is not None:
         return _("Wait until the run has ended, or cancel it.")
-    if not model.formats:
+    if not model.written:
         return _("Choose at least one format.")
     if model.folder is None:
         return _("Choose a folder first.")

@@ -42,6 +42,12 @@ class Model:
 
     volume_id: str | None = None
     volume_problem: str = ""
+    volume_note: str = ""
+    """What to know of the CT, for example which frame of several is taken."""
+    is_dicom: bool = False
+    """Whether the CT came from Slicer's DICOM database."""
+    handed: tuple[str, str] = ("", "")
+    """ID and fingerprint of the CT that the worker got last."""
     segmentation_id: str | None = None
 
     setup: SetupReport | None = None
@@ -66,7 +72,12 @@ class Model:
     selected: str = ""
     is_proposal_shown: bool = False
     is_difference_shown: bool = False
+    can_undo: bool = False
+    """Whether a step of undo may be there: the editor does not tell."""
+    can_redo: bool = False
 
+    is_export_shown: bool = False
+    """Whether the Export part is unfolded; only then is it worth to look for overlaps."""
     overlaps: tuple[tuple[int, int], ...] = ()
     formats: tuple[str, ...] = ()
     folder: Path | None = None
@@ -125,6 +136,11 @@ class Model:
         """The classes of the segmentation in the order in which they are painted; the last is on top."""
         kept = [c for c in self.paint_order if c in self.present]
         return (*kept, *(c for c in self.present if c not in kept))
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The chosen formats that this CT can be exported in."""
+        return tuple(key for key in self.formats if key != "dicom" or self.is_dicom)
 
     @property
     def parameters(self) -> SceneParameters:

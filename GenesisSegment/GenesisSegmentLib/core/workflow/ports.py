@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..geometry import Box
+from ..geometry import Box, Geometry
 from ..layers import Layer
 from ..protocol import Command, Partial, Result
 from ..volume import Volume
@@ -85,6 +85,15 @@ class ScenePort(Protocol):
     def problem(self, volume_id: str) -> str:
         """Why this volume cannot be segmented, in one or two sentences, or "". Cheap: called when one is chosen."""
 
+    def note(self, volume_id: str) -> str:
+        """What the person should know of a CT before it is segmented, for example which frame is taken, or ""."""
+
+    def geometry(self, volume_id: str) -> Geometry:
+        """Grid of a CT in the world, without looking at its voxels."""
+
+    def is_dicom(self, volume_id: str) -> bool:
+        """Whether a volume came from Slicer's DICOM database, which a DICOM SEG refers to."""
+
     def fingerprint(self, volume_id: str) -> str | None:
         """The fingerprint now, or None where the volume is gone."""
 
@@ -116,6 +125,12 @@ class ScenePort(Protocol):
 
     def set_reviewed(self, segmentation_id: str, segment_id: str, is_reviewed: bool) -> None:
         """Marks a segment as looked at and right."""
+
+    def guard(self, segmentation_id: str | None) -> tuple[str, ...]:
+        """Puts back what others changed in locked and reviewed segments; names of those segments.
+
+        Segments that are protected for the first time are remembered as they are; with None all are forgotten.
+        """
 
     def set_visible(self, segmentation_id: str, segment_id: str, is_visible: bool) -> None:
         """Shows or hides a segment."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..classes import class_table
 from ..i18n import _
-from .export_formats import FORMATS
+from .export_formats import FORMATS, ExportFormat
 from .exporting import export_obstacle
 from .model import Model
 from .obstacles import busy_obstacle, result_obstacle
@@ -20,7 +20,7 @@ def render_correct(model: Model) -> CorrectPart:
     no_proposal = _("Choose a structure that the model proposed.") if not (selected and selected.class_index) else ""
     return CorrectPart(
         rows=tuple(_row(row, busy_obstacle(model) if model.run else "") for row in model.rows),
-        note=reason or _("Locked and reviewed structures are kept when you segment again."),
+        note=reason or _note(model),
         edit=control(
             _edit_obstacle(model),
             _("Ends correcting and counts what was changed.")
@@ -38,6 +38,13 @@ def render_correct(model: Model) -> CorrectPart:
         ),
         update_3d=control(reason, _("Makes the 3D surfaces once, as the structures are now.")),
         reviewed_note=_reviewed_note(model),
+        undo=control(
+            reason or ("" if model.can_undo else _("Nothing was changed yet.")),
+            _("Takes the last change back, yours or the model's. What the model proposed stays that of its last run."),
+        ),
+        redo=control(
+            reason or ("" if model.can_redo else _("Nothing was taken back.")), _("Makes again what Undo took back.")
+        ),
         segmentation_id=model.segmentation_id or "",
         selected=model.selected,
     )
@@ -47,8 +54,8 @@ def render_export(model: Model) -> ExportPart:
     """What the Export part shows."""
     reason = result_obstacle(model)
     return ExportPart(
-        formats=tuple(Choice(known.key, _(known.text), _format_tip(known.key, known.is_flat)) for known in FORMATS),
-        chosen=model.formats,
+        formats=tuple(_format(model, known) for known in FORMATS),
+        chosen=model.written,
         paint_order=tuple(
             Choice(str(index), class_table()[index].name, reason or _paint_tip(model, index), not reason)
             for index in model.painted
@@ -60,6 +67,13 @@ def render_export(model: Model) -> ExportPart:
     )
 
 
+def _note(model: Model) -> str:
+    row = model.row(model.selected)
+    if model.is_correcting and row is not None and row.is_locked:
+        return _("{name} is locked, so no tool can be used on it. Open it to correct it.").format(name=row.name)
+    return _("Locked and reviewed structures are kept when you segment again.")
+
+
 def _edit_obstacle(model: Model) -> str:
     if reason := result_obstacle(model):
         return reason
@@ -69,7 +83,10 @@ def _edit_obstacle(model: Model) -> str:
 
 
 def _row(row: SegmentState, reason: str) -> ReviewRow:
-    lock_tip = _("Opens it for changes.") if row.is_locked else _("Locks it: nothing changes it any more.")
+    if row.is_locked:
+        lock_tip = _("Opens it for changes.")
+    else:
+        lock_tip = _("Locks it: no new result and no reset changes it, and what a tool takes from it is put back.")
     review_tip = _("Takes the tick back.") if row.is_reviewed else _("Marks it as looked at and right.")
     return ReviewRow(
         segment=row,
@@ -106,6 +123,13 @@ def _reviewed_note(model: Model) -> str:
         return ""
     text = _("{count} of {all} structures are reviewed.")
     return text.format(count=sum(row.is_reviewed for row in rows), all=len(rows))
+
+
+def _format(model: Model, known: ExportFormat) -> Choice:
+    if known.key == "dicom" and model.volume_id is not None and not model.is_dicom:
+        reason = _("This CT did not come from Slicer's DICOM database, to which a DICOM SEG must refer.")
+        return Choice(known.key, _(known.text), reason, False)
+    return Choice(known.key, _(known.text), _format_tip(known.key, known.is_flat))
 
 
 def _format_tip(key: str, is_flat: bool) -> str:

@@ -20,7 +20,7 @@ def render_segment(model: Model) -> SegmentPart:
     info, busy = model.info, busy_obstacle(model)
     return SegmentPart(
         volume=control(busy if model.run else "", _("The CT to segment.")),
-        volume_note=model.volume_problem,
+        volume_note=model.volume_problem or model.volume_note,
         models=tuple(_model_choice(entry, model.are_models_known, busy) for entry in model.models),
         model=model.model,
         model_note="\n".join(filter(None, (model_note(info), model_obstacle(model)))) if info else "",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..i18n import _
 from .model import Model
-from .ports import ScenePort
+from .ports import ScenePort, SegmentState
 from .states import State, Trigger
 
 _QUIET_S = 1.0
@@ -28,6 +28,7 @@ class Reviewing:
         if segmentation_id != model.segmentation_id:
             model.selected, model.last_files = "", ()
             model.is_proposal_shown = model.is_difference_shown = False
+            model.can_undo = model.can_redo = False
         model.segmentation_id = segmentation_id
         self._refresh_at = self._count_at = None
         self.refresh()
@@ -36,20 +37,33 @@ class Reviewing:
     def refresh(self) -> None:
         """Reads the segments."""
         model = self._model
+        self._guard()
         model.rows = self._scene.segments(model.segmentation_id) if model.segmentation_id else ()
         if model.row(model.selected) is None:
             model.selected = model.rows[0].segment_id if model.rows else ""
 
-    def find_overlaps(self) -> None:
-        """Asks which classes share voxels."""
+    def _guard(self) -> None:
+        """Locked and reviewed segments stay as they are, whatever the editor was told to overwrite."""
         model = self._model
-        model.overlaps = self._scene.overlapping(model.segmentation_id) if model.segmentation_id else ()
+        names = self._scene.guard(model.segmentation_id)
+        if names:
+            text = _("Locked or reviewed structures stay as they are, so this was put back: {names}.")
+            model.say(text.format(names=", ".join(names)), "warning")
+
+    def find_overlaps(self) -> None:
+        """Asks which classes share voxels, where that is shown: it takes a look at every voxel."""
+        model = self._model
+        model.overlaps = ()
+        if model.segmentation_id and model.is_export_shown:
+            model.overlaps = self._scene.overlapping(model.segmentation_id)
 
     def edited(self) -> None:
         """The voxels were changed by the editor, or the segments from outside."""
         now = self._clock()
         if self._model.segmentation_id is None:
             return
+        if self._model.is_correcting:
+            self._model.can_undo = True
         self._refresh_at = self._refresh_at if self._refresh_at is not None else now + _REFRESH_S
         self._count_at = now + _QUIET_S
 
@@ -116,8 +130,46 @@ class Reviewing:
         if not segmentation or row is None or not row.class_index or row.is_locked or row.is_reviewed:
             return
         self._scene.reset_to_proposal(segmentation, segment_id)
+        model.can_undo, model.can_redo = True, False
         self._count()
-        model.say(_("{name} is as the model proposed it. Undo brings your version back.").format(name=row.name))
+        self._say_reset(row.name, model.row(segment_id))
+
+    def _say_reset(self, name: str, row: SegmentState | None) -> None:
+        """The editor's masks, and locked neighbours, may have kept voxels from being written."""
+        left = (row.changed_voxels or 0) if row is not None else 0
+        if not left:
+            self._model.say(_("{name} is as the model proposed it. Undo brings your version back.").format(name=name))
+            return
+        text = _(
+            "{name} still differs from the proposal in {count} voxels: the editor's masks (editable area, intensity "
+            "range) or locked and reviewed structures kept them. Undo brings your version back."
+        )
+        self._model.say(text.format(name=name, count=f"{left:,}"), "warning")
+
+    def undone(self, is_done: bool) -> None:
+        """A step was taken back in the editor, if there was one. The proposal is not part of a step."""
+        model = self._model
+        model.can_undo = is_done
+        model.can_redo = model.can_redo or is_done
+        self._stepped(is_done, _("The last change of the structures was taken back."), _("There is nothing to undo."))
+
+    def redone(self, is_done: bool) -> None:
+        """A step that was taken back was made again, if there was one."""
+        model = self._model
+        model.can_redo = is_done
+        model.can_undo = model.can_undo or is_done
+        self._stepped(is_done, _("The change was made again."), _("There is nothing to redo."))
+
+    def _stepped(self, is_done: bool, done: str, none: str) -> None:
+        if not is_done:
+            self._model.say(none, "idle")
+            return
+        if self._model.is_correcting:
+            self.edited()
+            self.refresh()
+        else:
+            self._count()
+        self._model.say(done, "idle")
 
     def show_proposal(self, is_on: bool) -> None:
         """Shows or hides the outlines of the proposal."""

@@ -18,7 +18,7 @@ from .obstacles import segment_obstacle
 from .ports import Layer, ResultText, ScenePort, Snapshot, WorkerPort
 from .reviewing import Reviewing
 from .states import Trigger
-from .text import duration_text, sentences, stage_text
+from .text import duration_text, sentences, stage_text, unexpected
 
 _LOOK_S = 1.0
 """How often a run looks whether its CT is still the same."""
@@ -50,9 +50,12 @@ class Segmenting:
         reviewing: Reviewing,
         choosing: Choosing,
         clock: Callable[[], float],
+        announce: Callable[[], None],
     ) -> None:
+        """``announce`` shows what the model says at once, before a step that holds the person up."""
         self._model, self._scene, self._worker = model, scene, worker
         self._reviewing, self._choosing, self._clock = reviewing, choosing, clock
+        self._announce = announce
         self._run: _Run | None = None
 
     def start(self) -> None:
@@ -71,6 +74,7 @@ class Segmenting:
         model.run = Step(_("Handing the CT over"), 0.0)
         now = self._clock()
         load = self._worker.send_volume(snapshot.volume, snapshot.fingerprint)
+        model.handed = snapshot.node_id, snapshot.fingerprint
         command = Segment(new_id(), snapshot.fingerprint, "", model.model, model.wanted, model.device)
         self._run = _Run(snapshot, load, self._worker.send(command), now, now)
 
@@ -149,19 +153,25 @@ class Segmenting:
             self._worker.release(result.id)
             return
         model, snapshot = self._model, run.snapshot
-        text = ResultText(result.model, result.model_title, result.model_sha256, result.device, result.notes)
+        model.run = Step(_("Showing the result in the scene"), 1.0)
+        self._announce()
+        notes = tuple(dict.fromkeys((*snapshot.volume.source.notes, *result.notes)))
+        text = ResultText(result.model, result.model_title, result.model_sha256, result.device, notes)
         try:
             layers = self._layers(snapshot, result)
             measurements = [asdict(row) for row in result.measurements]
             segmentation = self._scene.write_result(snapshot, layers, text, measurements)
-        except GenesisError as error:
+        except Exception as error:  # whatever it is, the run has ended and the person must hear of it
             self._worker.release(result.id)
-            self._failed(run, str(error))
+            self._failed(run, unexpected(_("The result could not be put into the scene."), error))
             return
         self._run = model.run = None
+        is_again = segmentation == model.segmentation_id
         model.move(Trigger.FINISHED)
-        model.say(self._summary(run, result))
         self._reviewing.take_up(segmentation)
+        model.can_undo, model.can_redo = is_again, False
+        undo = _("Undo brings the structures from before this run back.") if is_again else ""
+        model.say(sentences(self._summary(run, result), *notes, undo))
 
     def _layers(self, snapshot: Snapshot, result: Result) -> tuple[Layer, ...]:
         """The layers, which must be those of this CT.
@@ -184,8 +194,7 @@ class Segmenting:
         text = _("Done in {time} on {device}: {found} of {asked} structures were found.")
         time = duration_text(self._clock() - run.started)
         where = device_name(self._model, result.device)
-        found = text.format(time=time, device=where, found=len(result.present), asked=len(result.classes))
-        return sentences(found, *result.notes)
+        return text.format(time=time, device=where, found=len(result.present), asked=len(result.classes))
 
     def _check_volume(self, run: _Run) -> bool:
         """Whether the CT is as it was; if not, the run is over."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
+from ..errors import GenesisError
 from ..i18n import _
 
 _MANY = 4
+_log = logging.getLogger(__name__)
 
 
 def duration_text(seconds: float) -> str:
@@ -45,6 +48,21 @@ def names_text(names: Sequence[str], most: int = _MANY) -> str:
 def sentences(*parts: str) -> str:
     """Sentences in one text; empty ones are left out."""
     return " ".join(part for part in parts if part)
+
+
+def unexpected(what: str, error: Exception) -> str:
+    """What went wrong and what to do, for an error of any kind; one that was not foreseen is logged in full."""
+    if isinstance(error, GenesisError):
+        return str(error)
+    _log.error("%s", what, exc_info=error)
+    if isinstance(error, MemoryError):
+        why = _("There is not enough memory. Close other programs or data, ask for fewer classes, or crop the CT.")
+    else:
+        reason = str(error) or type(error).__name__
+        why = _("The reason: {reason}. Try again; if it comes back, report it with Slicer's log.").format(
+            reason=reason.rstrip(".")
+        )
+    return sentences(what, why)
 
 
 def stage_text(stage: str) -> str:

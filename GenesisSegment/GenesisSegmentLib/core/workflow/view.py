@@ -126,6 +126,8 @@ class CorrectPart:
     show_difference: Control
     update_3d: Control
     reviewed_note: str
+    undo: Control = Control(False, "")
+    redo: Control = Control(False, "")
     segmentation_id: str = ""
     selected: str = ""
 

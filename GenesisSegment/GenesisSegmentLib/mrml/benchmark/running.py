@@ -1,0 +1,142 @@
+"""How long the controller holds the main thread up during a run, and what a command costs on its way."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import slicer
+
+from ...core.protocol import Done, Unload, new_id
+from ...core.worker_client import WorkerClient
+from ...core.worker_process import Launch
+from ...core.workflow.controller import Controller
+from ...core.workflow.ports import SetupReport
+from ...core.workflow.states import State
+from ..nodes import PARTIAL, parts_of
+from .labels import Shape
+from .row import Row, Seconds, timed
+from .stage import Stage
+
+CALLBACK_TARGET_MS, COMMAND_TARGET_MS = 16.0, 10.0
+_TICK_S, _PATIENCE_S, _COMMANDS = 0.1, 120.0, 50
+
+
+class _ReadySetup:
+    """Everything is installed."""
+
+    def check(self, runtime: str) -> SetupReport:
+        """Nothing is missing."""
+        return SetupReport((), 100.0)
+
+    def install(self, runtime: str, report: Callable[[str], None]) -> SetupReport:
+        """Nothing to do."""
+        return self.check(runtime)
+
+    def agree(self, title: str, text: str) -> bool:
+        """Nobody is asked."""
+        return True
+
+
+class _Settings(dict[str, str]):
+    """Settings of this run alone."""
+
+    def set(self, key: str, value: str) -> None:
+        """Keeps a text."""
+        self[key] = value
+
+
+def callbacks(shape: Shape) -> list[Row]:
+    """The longest callback of each kind while a real process plays a run; of the calling thread alone."""
+    stage = Stage(shape)
+    slicer.mrmlScene = stage.mrml
+    with tempfile.TemporaryDirectory(prefix="genesis-benchmark-") as folder:
+        worker = WorkerClient(_launch(Path(folder)), Path(folder))
+        controller = Controller(stage.scene, worker, _ReadySetup(), _Settings(), time.monotonic)
+        try:
+            costs = _run(controller, stage)
+        finally:
+            controller.close()
+            time.sleep(1)  # the process ends, and its files go, in the background
+    return [_callback(name, costs[name], target) for name, target in _KINDS]
+
+
+def commands(_shape: Shape) -> list[Row]:
+    """What a command and its answer take: of this process, all threads together, and from end to end by the clock."""
+    with tempfile.TemporaryDirectory(prefix="genesis-benchmark-") as folder:
+        client = WorkerClient(_launch(Path(folder)), Path(folder))
+        try:
+            _ask(client)  # the process starts
+            costs = [timed(lambda: _ask(client))[1] for _n in range(_COMMANDS)]
+        finally:
+            client.close()
+            time.sleep(1)
+    wall = median(cost.wall for cost in costs)
+    return [Row("A command and its answer", 1000 * wall, "ms", COMMAND_TARGET_MS, wall, note="by the clock; median")]
+
+
+_CHOOSE, _QUIET, _HAND_OVER = "Choosing the CT", "Ticks, the estimate among them", "Copying the CT (announced)"
+_EARLY, _IMPORT = "Ticks that show an early organ", "Putting the result in (announced)"
+_KINDS = (
+    (_CHOOSE, None),
+    (_QUIET, CALLBACK_TARGET_MS),
+    (_EARLY, CALLBACK_TARGET_MS),
+    (_HAND_OVER, None),
+    (_IMPORT, None),
+)
+
+
+def _run(controller: Controller, stage: Stage) -> dict[str, list[Seconds]]:
+    costs: dict[str, list[Seconds]] = {name: [] for name, _target in _KINDS}
+    volume_id = stage.volume.GetID()
+    controller.start()
+    costs[_CHOOSE].append(timed(lambda: controller.choose_volume(volume_id))[1])
+    for _n in range(10):  # the choice settles, and the estimate is asked for
+        costs[_QUIET].append(timed(controller.tick)[1])
+        time.sleep(_TICK_S)
+    costs[_HAND_OVER].append(timed(controller.segment)[1])
+    end = time.monotonic() + _PATIENCE_S
+    while controller.view.state is State.PREDICTING and time.monotonic() < end:
+        before = _early(stage)
+        cost = timed(controller.tick)[1]
+        if controller.view.state is not State.PREDICTING:
+            costs[_IMPORT].append(cost)
+        else:
+            costs[_QUIET if _early(stage) == before else _EARLY].append(cost)
+        time.sleep(_TICK_S)
+    if controller.view.state is not State.REVIEWING:
+        raise SystemExit(controller.view.status.text)
+    return costs
+
+
+def _early(stage: Stage) -> int:
+    nodes: list[Any] = parts_of(stage.mrml, stage.volume.GetID(), PARTIAL)
+    return sum(node.GetSegmentation().GetNumberOfSegments() for node in nodes)
+
+
+def _callback(name: str, costs: list[Seconds], target: float | None) -> Row:
+    longest = max(costs, key=lambda cost: cost.thread)
+    note = f"longest of {len(costs)}" if len(costs) > 1 else ""
+    return Row(name, 1000 * longest.thread, "ms", target, longest.wall, note=note)
+
+
+def _ask(client: WorkerClient) -> None:
+    job = client.send(Unload(new_id(), "nothing"))
+    end = time.monotonic() + _PATIENCE_S
+    while not any(isinstance(event, Done) and event.id == job for event in client.pump()):
+        if time.monotonic() > end:
+            raise SystemExit("The process of the benchmark does not answer.")
+        time.sleep(0.0005)
+
+
+def _launch(folder: Path) -> Launch:
+    library = str(Path(__file__).resolve().parents[3])
+    path = os.pathsep.join(filter(None, (library, os.environ.get("PYTHONPATH"))))
+    argv = (sys.executable, "-m", f"{__package__}.echo")
+    return Launch(argv, folder / "worker.log", {**os.environ, "PYTHONPATH": path})

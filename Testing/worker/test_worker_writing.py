@@ -1,0 +1,99 @@
+"""What comes after the network: measuring, packing and writing stop soon after a cancel; nothing stays half-written."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from GenesisSegmentLib.core import layers
+from GenesisSegmentLib.core.bulk import write_layers
+from GenesisSegmentLib.core.errors import Cancelled
+from GenesisSegmentLib.core.jobs import Job
+from GenesisSegmentLib.core.layers import Layer, pack_layers
+from GenesisSegmentLib.engine.inference.spec import RunResult
+from GenesisSegmentLib.engine.measure import measure
+from GenesisSegmentLib.worker.segmenting import segmented
+from worker.conftest import segment
+from worker.fake_worker import OFFERED, fake_segmentation
+
+
+class Stop:
+    """Is told of progress and cancels after some steps."""
+
+    def __init__(self, steps: int) -> None:
+        self.left, self.seen = steps, []
+
+    def __call__(self, fraction: float) -> None:
+        self.seen.append(fraction)
+        self.left -= 1
+        if self.left == 0:
+            raise Cancelled
+
+
+def stopped(call) -> None:
+    with pytest.raises(Cancelled):
+        call()
+
+
+def test_measuring_can_be_stopped_after_each_class(volume):
+    found, stop = fake_segmentation(volume.geometry), Stop(2)
+    stopped(lambda: measure(found, volume, stop))
+    assert stop.seen == [pytest.approx(1 / len(OFFERED)), pytest.approx(2 / len(OFFERED))]
+
+
+def test_packing_can_be_stopped_on_its_way(volume, monkeypatch):
+    monkeypatch.setattr(layers, "_SLAB_VOXELS", 100)
+    found, whole = fake_segmentation(volume.geometry), Stop(0)
+    pack_layers(found, whole)
+    assert whole.seen == sorted(whole.seen)
+    assert len(whole.seen) > 10
+    stop = Stop(len(whole.seen) - 1)
+    stopped(lambda: pack_layers(found, stop))
+
+
+def test_writing_can_be_stopped_in_the_middle_of_a_layer_and_leaves_no_half_one(tmp_path):
+    several = tuple(Layer(np.full((3, 4, 20), c, np.uint8), (c,)) for c in (1, 2))
+    stopped(lambda: write_layers(tmp_path, several, Stop(7)))  # each layer takes five steps
+    assert [path.name for path in tmp_path.iterdir()] == ["layer-1.u1"]
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.15, 0.4, 0.7])
+def test_run_that_is_cancelled_while_it_is_written_ends_there(volume, tmp_path, monkeypatch, fraction):
+    monkeypatch.setattr(layers, "_SLAB_VOXELS", 100)
+    job, after = Job(), []
+
+    def report(progress):
+        if job.is_cancelled:
+            after.append(progress)
+        elif progress.stage == "writing" and progress.fraction >= fraction:
+            job.cancel()
+
+    job.report_to(report)
+    stopped(lambda: segmented(segment(folder=str(tmp_path)), volume, Models(volume, job), job, lambda event: None))
+    assert after == []
+    assert not (tmp_path / "layer-2.u1").exists()
+
+
+class Models:
+    """Lends a segmenter that is done at once."""
+
+    def __init__(self, volume, job) -> None:
+        self._volume, self._job = volume, job
+
+    def resolve(self, name):
+        return SimpleNamespace(name=name)
+
+    def lent(self, *_):
+        return self
+
+    def __enter__(self):
+        return SimpleNamespace(segmenter=self, job=self._job)
+
+    def __exit__(self, *_):
+        return None
+
+    def segment(self, volume, options, then, on_class):
+        self._job.plan({"writing": 1})
+        return RunResult(fake_segmentation(volume.geometry), "fake", "fast", "safe", "cpu", 1, {})
