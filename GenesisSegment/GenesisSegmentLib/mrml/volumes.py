@@ -192,7 +192,7 @@ class Fingerprints:
     """
 
     def __init__(self) -> None:
-        self._hashes: dict[str, tuple[Any, int, int]] = {}
+        self._hashes: dict[str, tuple[int, int]] = {}
 
     def of(self, node: Any) -> str:
         """The fingerprint of a node, whatever it is."""
@@ -211,11 +211,12 @@ class Fingerprints:
         scalars = image.GetPointData().GetScalars()
         when = max(image.GetMTime(), scalars.GetMTime())
         known = self._hashes.get(node.GetID())
-        # MTime is unique among all VTK objects, so that another image cannot have the same one.
-        if known is None or known[:2] != (id(node), when):
-            known = (id(node), when, zlib.crc32(voxels(image).T.data))
+        # MTime is unique among all VTK objects, so that another image cannot have the same one. The id of the node's
+        # Python object says nothing: it is made anew whenever nobody holds it.
+        if known is None or known[0] != when:
+            known = (when, zlib.crc32(voxels(image).T.data))
             self._hashes[node.GetID()] = known
-        return known[2]
+        return known[1]
 
 
 def _check_range(node: Any, lowest: float, highest: float) -> None:

@@ -26,7 +26,7 @@ from .segmenting import Segmenting
 from .setting_up import SettingUp
 from .signal import Signal
 from .states import State, Trigger
-from .text import unexpected
+from .text import FAULTS, unexpected
 from .view import View
 
 
@@ -288,7 +288,7 @@ class Controller:
         """One event that cannot be used must not take those behind it along."""
         try:
             self._dispatch(event)
-        except Exception as error:
+        except FAULTS as error:
             text = unexpected(_("What the segmentation process said could not be used."), error)
             self._model.say(text, "error")
 

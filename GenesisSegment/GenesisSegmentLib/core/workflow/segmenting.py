@@ -18,7 +18,7 @@ from .obstacles import segment_obstacle
 from .ports import Layer, ResultText, ScenePort, Snapshot, WorkerPort
 from .reviewing import Reviewing
 from .states import Trigger
-from .text import duration_text, sentences, stage_text, unexpected
+from .text import FAULTS, duration_text, sentences, stage_text, unexpected
 
 _LOOK_S = 1.0
 """How often a run looks whether its CT is still the same."""
@@ -161,7 +161,7 @@ class Segmenting:
             layers = self._layers(snapshot, result)
             measurements = [asdict(row) for row in result.measurements]
             segmentation = self._scene.write_result(snapshot, layers, text, measurements)
-        except Exception as error:  # whatever it is, the run has ended and the person must hear of it
+        except FAULTS as error:  # whatever it is, the run has ended and the person must hear of it
             self._worker.release(result.id)
             self._failed(run, unexpected(_("The result could not be put into the scene."), error))
             return

@@ -50,6 +50,20 @@ def sentences(*parts: str) -> str:
     return " ".join(part for part in parts if part)
 
 
+FAULTS = (
+    GenesisError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What VTK, numpy, the files and a mistake of ours can raise where the panel must go on and tell the person."""
+
+
 def unexpected(what: str, error: Exception) -> str:
     """What went wrong and what to do, for an error of any kind; one that was not foreseen is logged in full."""
     if isinstance(error, GenesisError):
