@@ -34,11 +34,32 @@ SHOWN, LOCKED, REVIEWED, CHANGED, RESET = range(1, 6)
 """Columns of the table of segments after the name."""
 
 
+RESTING_WORKER = """
+import runpy, sys, time
+from GenesisSegmentLib.core.protocol import Partial
+from GenesisSegmentLib.worker.pipes import Outlet
+send = Outlet.send
+def send_and_rest(self, event):
+    send(self, event)
+    if isinstance(event, Partial):
+        time.sleep(0.4)
+Outlet.send = send_and_rest
+assert sys.argv[1:3] == ["-m", "GenesisSegmentLib.worker"], sys.argv
+del sys.argv[1:3]
+runpy.run_module("GenesisSegmentLib.worker", run_name="__main__", alter_sys=True)
+"""
+
+
 def put_python_on_path(folder: Path, monkeypatch: Any) -> None:
-    """Makes a program ``PythonSlicer`` that is this Python, so that the module starts the real worker."""
+    """Makes a program ``PythonSlicer`` that is this Python, so that the module starts the real worker.
+
+    It rests after every early organ, so that a person has time to act during a run, however fast the machine is.
+    """
     folder.mkdir()
     program = folder / "PythonSlicer"
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} "$@"\n')
+    resting = folder / "resting_worker.py"
+    resting.write_text(RESTING_WORKER, encoding="utf-8")
+    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(resting))} "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 

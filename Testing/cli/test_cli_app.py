@@ -211,6 +211,7 @@ def interrupt(name, *others):
         os.kill(os.getpid(), signal.SIGINT)
     return real(name, *others)
 builtins.__import__ = interrupt
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 from GenesisSegmentLib.cli.__main__ import main
 main()
 """

@@ -74,6 +74,9 @@ def test_real_ct_becomes_what_the_engine_gives_and_files_that_say_the_same(sessi
     for suffix in ("seg.nrrd", "nii.gz"):
         read = read_labels(out / f"CT.{suffix}").segmentation
         for name, index in slugs.items():
-            assert read.mask(index).sum() == masks[name].sum()
+            # A label map holds one structure per voxel: later classes over earlier ones.
+            later = [masks[other] for other, c in slugs.items() if c > index] if suffix == "nii.gz" else []
+            left = masks[name] & ~np.any([np.zeros_like(masks[name]), *later], axis=0)
+            assert read.mask(index).sum() == left.sum()
             found = world_center(read.mask(index), read.geometry)
-            np.testing.assert_allclose(found, world_center(masks[name], ct.geometry), atol=0.01)
+            np.testing.assert_allclose(found, world_center(left, ct.geometry), atol=0.01)
