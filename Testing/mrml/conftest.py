@@ -54,3 +54,19 @@ def scene(app: Any, editor: Any) -> Any:
     from GenesisSegmentLib.mrml.scene import Scene
 
     return Scene(app.scene, editor)
+
+
+@pytest.fixture
+def node(app: Any, scene: Any) -> Any:
+    """A segmented patient whose CT begins at another voxel than 0 and lies under a transform."""
+    from mrml_builders import add_transform, add_volume, segment
+
+    return segment(scene, add_volume(app, start=(5, 3, -2), transform=add_transform(app)))
+
+
+@pytest.fixture
+def parameters(app: Any) -> Any:
+    """What the person chose in the Segment Editor."""
+    from GenesisSegmentLib.mrml.editing import editor_node
+
+    return editor_node(app.scene)

@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builders import ct_voxels
+from editing_builders import ALL, BOX, INSIDE_ONE, NONE, VISIBLE, adding, mask, masks, removing, whole
 from GenesisSegmentLib.core.errors import GeometryError, InputError
 from GenesisSegmentLib.core.geometry import Box
 from GenesisSegmentLib.mrml import surfaces
 from GenesisSegmentLib.mrml.editing import Edit, editor_node
-from GenesisSegmentLib.mrml.nodes import GoneError, volume_of
-from GenesisSegmentLib.mrml.reading import read_mask
+from GenesisSegmentLib.mrml.nodes import GoneError
 from GenesisSegmentLib.mrml.tags import LockedError
 from GenesisSegmentLib.mrml.volumes import placement
 from mrml_builders import (
@@ -23,49 +23,9 @@ from mrml_builders import (
     SHAPE,
     add_transform,
     add_volume,
-    box_mask,
     masks_of_a_patient,
     segment,
 )
-
-ALL, VISIBLE, NONE = (
-    slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments,
-    slicer.vtkMRMLSegmentEditorNode.OverwriteVisibleSegments,
-    slicer.vtkMRMLSegmentEditorNode.OverwriteNone,
-)
-INSIDE_ONE = slicer.vtkMRMLSegmentationNode.EditAllowedInsideSingleSegment
-BOX = Box((8, 4, 4), (14, 12, 10))
-"""Reaches from the liver into the right kidney."""
-
-
-def mask(node, segment_id):
-    return read_mask(node, segment_id, placement(volume_of(node)).geometry)
-
-
-def masks(node):
-    return {i: mask(node, i) for i in node.GetSegmentation().GetSegmentIDs()}
-
-
-def adding(box=BOX):
-    return Edit(box, np.ones(box.shape, bool), np.zeros(box.shape, bool))
-
-
-def removing(box=BOX):
-    return Edit(box, np.zeros(box.shape, bool), np.ones(box.shape, bool))
-
-
-def whole(box=BOX):
-    return box_mask(SHAPE, *zip(box.start, box.stop, strict=True))
-
-
-@pytest.fixture
-def node(app, scene):
-    return segment(scene, add_volume(app, start=(5, 3, -2), transform=add_transform(app)))
-
-
-@pytest.fixture
-def parameters(app):
-    return editor_node(app.scene)
 
 
 def test_adding_leaves_what_the_segment_has_outside(editor, node):
