@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 from GenesisSegmentLib.core.errors import GeometryError
 from GenesisSegmentLib.core.geometry import Box, Geometry, Reorientation
 from GenesisSegmentLib.core.segmentation import Segmentation, pack
-from GenesisSegmentLib.engine.alignment import brought_together, cropped, joined
+from GenesisSegmentLib.engine.alignment import brought_together, cropped
 from GenesisSegmentLib.engine.evaluate import evaluate
 from GenesisSegmentLib.engine.labels import Labels
 
@@ -97,4 +97,4 @@ def test_a_part_of_another_lattice_is_refused():
 
 
 def test_joined_is_the_smallest_box_around_all():
-    assert joined([Box((1, 5, 2), (4, 6, 9)), Box((0, 7, 3), (2, 8, 4))]) == Box((0, 5, 2), (4, 8, 9))
+    assert Box.joined([Box((1, 5, 2), (4, 6, 9)), Box((0, 7, 3), (2, 8, 4))]) == Box((0, 5, 2), (4, 8, 9))

@@ -7,6 +7,7 @@ patient's right, y to the front, z to the head; NIfTI's and Slicer's world), and
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
@@ -50,6 +51,14 @@ class Box:
     def whole(cls, shape: tuple[int, int, int]) -> Box:
         """The box of all voxels of a grid."""
         return cls((0, 0, 0), shape)
+
+    @classmethod
+    def joined(cls, boxes: Iterable[Box]) -> Box:
+        """The smallest box around all of them, of which there must be one at least."""
+        every = list(boxes)
+        start = (min(sides) for sides in zip(*(box.start for box in every), strict=True))
+        stop = (max(sides) for sides in zip(*(box.stop for box in every), strict=True))
+        return cls(tuple(start), tuple(stop))  # type: ignore[arg-type]
 
     @classmethod
     def around(cls, mask: np.ndarray) -> Box | None:

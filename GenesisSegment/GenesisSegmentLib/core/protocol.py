@@ -278,7 +278,7 @@ class Result:
     model_title: str
     model_sha256: str
     recipe: Recipe
-    postprocess: Cleaning
+    postprocess: str
     windows: int
     seconds: dict[str, float] = field(default_factory=dict)
 

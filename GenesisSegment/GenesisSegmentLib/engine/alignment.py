@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -46,7 +45,7 @@ def brought_together(prediction: Labels, reference: Labels) -> tuple[Segmentatio
     if _matches(second.geometry, first.geometry):
         return first, aligned(second, first.geometry)
     boxes = Box.whole(first.geometry.shape), _place(second.geometry, first.geometry)
-    joint = joined(boxes)
+    joint = Box.joined(boxes)
     is_one_lattice = _matches(second.geometry, first.geometry.cropped(boxes[1]))
     pairs = zip(boxes, (prediction, reference), strict=True)
     is_complete = all(box == joint or labels.is_empty_outside for box, labels in pairs)
@@ -59,13 +58,6 @@ def brought_together(prediction: Labels, reference: Labels) -> tuple[Segmentatio
 def cropped(segmentation: Segmentation, box: Box) -> Segmentation:
     """The part of a segmentation inside ``box``; its bits are a view."""
     return Segmentation(segmentation.bits[box.slices], segmentation.geometry.cropped(box), segmentation.classes)
-
-
-def joined(boxes: Iterable[Box]) -> Box:
-    """The smallest box around all of them."""
-    every = list(boxes)
-    start, stop = np.min([b.start for b in every], axis=0), np.max([b.stop for b in every], axis=0)
-    return Box(tuple(start.tolist()), tuple(stop.tolist()))
 
 
 def _turned(segmentation: Segmentation, geometry: Geometry) -> Segmentation:

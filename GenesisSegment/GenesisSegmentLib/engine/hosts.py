@@ -11,8 +11,8 @@ from functools import cache
 import numpy as np
 
 from ..core.classes import class_table
+from ..core.geometry import Box
 from ..core.segmentation import BITS, Segmentation, class_boxes
-from .alignment import joined
 from .components import components, dilated
 
 LIVER, VESSEL_TUMOR = 6, 29
@@ -46,7 +46,7 @@ def organs_with_lesions(segmentation: Segmentation) -> tuple[Segmentation, tuple
             continue
         if bits is segmentation.bits:
             bits = bits.copy(order="K")
-        box = joined(boxes[c] for c in lesions).grown(1, bits.shape)
+        box = Box.joined(boxes[c] for c in lesions).grown(1, bits.shape)
         names = " and ".join(class_table()[c].slug for c in lesions)
         before = bits[box.slices].copy()
         left = _fold(bits[box.slices], hosts, known, sum(1 << (c - 1) for c in lesions))

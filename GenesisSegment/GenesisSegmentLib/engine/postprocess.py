@@ -273,10 +273,7 @@ class _Cleaner:
 
     def _box(self, classes: Iterable[int]) -> Box:
         """The smallest box holding all these classes, of which one at least is not empty."""
-        boxes = [self.boxes[c] for c in classes if c in self.boxes]
-        start = np.min([b.start for b in boxes], axis=0)
-        stop = np.max([b.stop for b in boxes], axis=0)
-        return Box(tuple(start.tolist()), tuple(stop.tolist()))
+        return Box.joined(self.boxes[c] for c in classes if c in self.boxes)
 
     def _mask(self, box: Box, classes: Iterable[int]) -> np.ndarray:
         """The union of these classes inside a box, as a new array."""

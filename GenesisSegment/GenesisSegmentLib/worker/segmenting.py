@@ -63,7 +63,7 @@ def segmented(command: Segment, volume: Volume, models: WarmModels, job: Job, se
         model_title=model.title,
         model_sha256=model.sha256,
         recipe=command.recipe,
-        postprocess=command.postprocess,
+        postprocess=result.postprocess,
         windows=result.windows,
         seconds=seconds,
     )
