@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 from .errors import Cancelled, GenesisError
 from .i18n import _
+from .learning_messages import LearningCommand, LearningEvent, Stage
 from .reports import DeviceInfo, LayerFile, MeasurementRow, ModelInfo, Package
 from .wire import MisfitError, build, from_line, to_line
 
@@ -196,6 +197,7 @@ Command = (
     | Unload
     | Cancel
     | Shutdown
+    | LearningCommand
 )
 
 
@@ -347,9 +349,9 @@ class Failure:
         return cls(job, error.code, error.what, error.remedy, log, isinstance(error, Cancelled))
 
 
-Event = Ready | Heartbeat | Progress | Partial | Result | Estimated | Tested | Models | Done | Failure
+Event = Ready | Heartbeat | Progress | Partial | Result | Estimated | Tested | Models | Done | Failure | LearningEvent
 Message = Command | Event
-IN_BETWEEN = (Heartbeat, Progress, Partial)
+IN_BETWEEN = (Heartbeat, Progress, Partial, Stage)
 """Events that do not end the command that they belong to."""
 
 COMMANDS: dict[str, type] = {c.type: c for c in Command.__args__}  # type: ignore[attr-defined]

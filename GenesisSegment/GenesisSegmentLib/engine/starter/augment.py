@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ..phantom import phantom_labels
 from ..tissue import paint, smooth_noise
 from .cases import GRID_MM, TrainingCase
+from .kidneys import KidneyRecipe, vary_kidneys
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,7 @@ class SampleRecipe:
     multiple: int = 8
     synthetic_share: float = 0.35
     phantom_share: float = 0.08
+    kidneys: KidneyRecipe = field(default_factory=KidneyRecipe)
 
 
 class SampleMaker:
@@ -76,6 +78,8 @@ class SampleMaker:
             hu = paint(warped_labels, rng, recipe.spacing_mm).astype(np.float32)
         else:
             hu = _sample(ct.astype(np.float32) + 1024, grid, "bilinear") - 1024
+        hu, warped_labels = vary_kidneys(hu, warped_labels, recipe.spacing_mm, recipe.kidneys, rng)
+        if ct is not None:
             hu = recontrast(hu, warped_labels, rng)
         image = torch.from_numpy(np.interp(hu, recipe.window_hu, recipe.window_values).astype(np.float32))
         return Sample(image[None, None], warped_labels, annotated)

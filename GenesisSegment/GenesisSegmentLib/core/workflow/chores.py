@@ -1,0 +1,59 @@
+"""What takes longer than a callback may: it is done in pieces, a few milliseconds of it at each tick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..pieces import Pieces, finished
+
+_BUDGET_S = 0.006
+"""No piece is begun later than this. The longest takes a few milliseconds, and a callback may take 16."""
+_END = object()
+
+
+class Chores:
+    """Work by name. What was begun first is done first."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._works: dict[str, Pieces[None]] = {}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What is not done yet."""
+        return frozenset(self._works)
+
+    def begin(self, name: str, work: Pieces[None]) -> None:
+        """Puts work at the end of the line, in place of older work of the same name."""
+        self._works.pop(name, None)
+        self._works[name] = work
+
+    def drop(self, name: str) -> None:
+        """Forgets work, wherever it is."""
+        self._works.pop(name, None)
+
+    def finish(self, name: str) -> None:
+        """Does all that is left of some work at once."""
+        if work := self._works.pop(name, None):
+            finished(work)
+
+    def go_on(self) -> None:
+        """Does as many pieces as there is time for.
+
+        Raises:
+            GenesisError: what a piece raises; that work is over then.
+        """
+        end = self._clock() + _BUDGET_S
+        while self._works and self._clock() < end:
+            name, work = next(iter(self._works.items()))
+            is_over = True
+            try:
+                is_over = next(work, _END) is _END
+            finally:
+                if is_over:
+                    self._remove(name, work)
+
+    def _remove(self, name: str, work: Pieces[None]) -> None:
+        """Unless its last piece began it anew."""
+        if self._works.get(name) is work:
+            del self._works[name]
