@@ -15,6 +15,7 @@ from GenesisSegmentLib.core.workflow.states import State
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = ROOT / "GenesisSegment" / "GenesisSegment.py"
 FAKE = ROOT / "Testing" / "worker" / "fake_worker.py"
+FAKE_LEARNER = ROOT / "Testing" / "worker" / "fake_learner.py"
 PATIENCE_S = 60
 
 
@@ -28,10 +29,11 @@ def start(slicer_bench, tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
 
-    def open_module(*options):
+    def open_module(*options, learner=()):
         program = folder / "PythonSlicer"
         command = shlex.join([sys.executable, str(FAKE), *options])
-        program.write_text(f"#!/bin/sh\nexec {command}\n")
+        learning = shlex.join([sys.executable, str(FAKE_LEARNER), *learner])
+        program.write_text(f'#!/bin/sh\ncase "$*" in *.learner*) exec {learning};; esac\nexec {command}\n')
         program.chmod(0o755)
         return slicer_bench.start(MODULE)
 

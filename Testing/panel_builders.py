@@ -17,7 +17,9 @@ from GenesisSegmentLib.core.workflow.view import (
     Control,
     CorrectPart,
     ExportPart,
+    LearnPart,
     ReviewRow,
+    ScoreRow,
     SegmentPart,
     SetupPart,
     StatusStrip,
@@ -37,6 +39,8 @@ COMMANDS = (
     *("show_difference", "update_3d", "show_export", "choose_formats", "choose_folder", "move_paint", "export"),
     "volume_removed",
     *("scene_about_to_close", "scene_closed", "scene_loaded", "segmentation_edited"),
+    *("accept", "show_learn", "install_learning", "learn", "pause_learning", "stop_learning"),
+    *("set_automatic", "use_version", "go_back"),
 )
 
 
@@ -169,6 +173,8 @@ def reviewing(**changes: Any) -> CorrectPart:
         update_3d=Control(True, "Makes the surfaces once."),
         reviewed_note="1 of 7 segments reviewed.",
         undo=Control(True, "Takes the last change back."),
+        accept=Control(True, "Keeps the reviewed structures as corrections."),
+        accept_text="Accept reviewed structures",
         redo=Control(False, "Nothing was taken back."),
         selected="liver",
     )
@@ -194,6 +200,41 @@ def exportable(**changes: Any) -> ExportPart:
         overlap_note="Liver and Liver Tumor share voxels. In a label map the later class is painted over the earlier.",
         folder="/data/results",
         export=Control(True, "Writes the files."),
+    )
+    return replace(plain, **changes)
+
+
+def learn_part(**changes: Any) -> LearnPart:
+    """A round is on; another one ended before."""
+    plain = LearnPart(
+        is_visible=True,
+        counts="9 corrections of 4 cases were accepted, 3 of them since the last round. Cases to learn from: 3; to "
+        "compare with: 1; never looked at before the end: 0.",
+        note="2 accepted corrections are safe on disk and wait to be taken into the case store.",
+        round_text="Training: step 120, loss 0.312",
+        fraction=0.4,
+        time_left="about 10 min left",
+        learn=Control(False, "A round is on already."),
+        pause=Control(True, "Stops the round where it stands."),
+        pause_text="Pause",
+        stop=Control(True, "Ends the round."),
+        automatics=(Choice("off", "By hand only"), Choice("count", "After new corrections"), Choice("time", "At")),
+        automatic="count",
+        count=7,
+        time="21:30",
+        count_box=Control(True, "So many new corrections start a round."),
+        time_box=Control(True, "At this time of day a round begins.", is_visible=False),
+        outcome="The last round made a better model. Liver is better.",
+        rows=(
+            ScoreRow("Liver", "0.811", "0.874", "6", "better", "good", "Reviewed by you. p = 0.016."),
+            ScoreRow("Spleen", "0.902", "0.880", "6", "worse", "bad", "Not reviewed."),
+            ScoreRow("Pancreas", "0.511", "0.533", "2", "not proven", tip="3 more patients are needed."),
+        ),
+        open_report=Control(True, "Opens the report."),
+        report="/data/report.html",
+        in_use="In use: Starter, round 1 (v1).",
+        use=Control(True, "Segments with Starter, round 2 (v2) from now on."),
+        back=Control(False, "The model from before all versions is in use already."),
     )
     return replace(plain, **changes)
 

@@ -11,6 +11,7 @@ from GenesisSegmentLib.core.classes import class_table
 from GenesisSegmentLib.core.errors import ConsentError, InputError
 from GenesisSegmentLib.core.geometry import Box, Geometry
 from GenesisSegmentLib.core.layers import Layer
+from GenesisSegmentLib.core.pieces import Pieces
 from GenesisSegmentLib.core.protocol import (
     Done,
     Estimate,
@@ -82,13 +83,27 @@ class FakeScene:
         self.refusing: set[str] = set()
         """Methods that raise."""
         self.when_writing = lambda: None
+        self.clock, self.pieces, self.piece_s = FakeClock(), 1, 0.0
 
     def _refuse(self, name: str) -> None:
         if name in self.refusing:
             raise InputError(f"{name} is not possible.", "Do something else.")
 
-    def snapshot(self, volume_id: str) -> Snapshot:
-        self._refuse("snapshot")
+    def _in_pieces(self) -> Pieces[None]:
+        """Takes ``pieces`` pieces, each of which lets ``piece_s`` seconds pass."""
+        for _n in range(self.pieces):
+            self.clock.now += self.piece_s
+            yield
+
+    def copying(self, volume_id: str) -> Pieces[Snapshot]:
+        self._refuse("copying")
+        if volume_id not in self.fingerprints:
+            raise InputError("The CT is gone.")
+        return self._copy(volume_id)
+
+    def _copy(self, volume_id: str) -> Pieces[Snapshot]:
+        yield from self._in_pieces()
+        self._refuse("copy")
         if volume_id not in self.fingerprints:
             raise InputError("The CT is gone.")
         return Snapshot(volume_id, volume(), self.fingerprints[volume_id])
@@ -141,7 +156,8 @@ class FakeScene:
     def segments(self, segmentation_id):
         return tuple(self.rows[segmentation_id])
 
-    def count_changes(self, segmentation_id) -> None:
+    def counting(self, segmentation_id) -> Pieces[None]:
+        yield from self._in_pieces()
         self.calls.append(("count_changes", segmentation_id))
 
     def _change(self, segmentation_id, segment_id, **changes) -> None:
@@ -154,9 +170,15 @@ class FakeScene:
     def set_reviewed(self, segmentation_id, segment_id, is_reviewed) -> None:
         self._change(segmentation_id, segment_id, is_reviewed=is_reviewed)
 
-    def guard(self, segmentation_id) -> tuple[str, ...]:
+    def guarding(self, segmentation_id) -> Pieces[tuple[str, ...]]:
+        yield
         taken, self.taken = self.taken, ()
+        if taken:
+            self.calls.append(("put_back", taken))
         return taken
+
+    def forget_guarded(self) -> None:
+        self.taken = ()
 
     def set_visible(self, segmentation_id, segment_id, is_visible) -> None:
         self._change(segmentation_id, segment_id, is_visible=is_visible)
@@ -177,7 +199,8 @@ class FakeScene:
     def update_3d(self, segmentation_id) -> None:
         self.calls.append(("update_3d", segmentation_id))
 
-    def overlapping(self, segmentation_id):
+    def finding_overlaps(self, segmentation_id):
+        yield from self._in_pieces()
         return self.overlaps
 
     def export(self, segmentation_id, volume_id, request):
@@ -312,6 +335,7 @@ class Bench:
     def __init__(self, is_started: bool = True) -> None:
         self.scene, self.worker, self.setup = FakeScene(), ScriptedWorker(), FakeSetup()
         self.settings, self.clock = FakeSettings(), FakeClock()
+        self.scene.clock = self.clock
         self.controller = self.new_controller()
         self.views: list = []
         self.controller.changed.connect(self.views.append)

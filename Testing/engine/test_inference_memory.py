@@ -11,7 +11,7 @@ from GenesisSegmentLib.core.jobs import Job
 from GenesisSegmentLib.core.memory_plan import MemoryNeed
 from GenesisSegmentLib.core.volume import Volume
 from GenesisSegmentLib.engine.inference import segmenter as module
-from GenesisSegmentLib.engine.inference.preprocess import input_frame
+from GenesisSegmentLib.engine.inference.preprocess import input_frame, published_frame
 from GenesisSegmentLib.engine.inference.runtimes import DeviceMemoryError
 from GenesisSegmentLib.engine.inference.segmenter import Segmenter, memory_need, published_need
 from GenesisSegmentLib.engine.inference.spec import RunOptions
@@ -68,7 +68,8 @@ def test_memory_is_planned_before_anything_is_resampled(monkeypatch, recipe, spe
 
 def test_the_published_recipe_needs_memory_for_every_class_three_times() -> None:
     volume = abdomen(a_grid())
-    few, many = (published_need(volume, classes, SPEC) for classes in (16, 32))
+    shape = published_frame(volume, SPEC).shape
+    few, many = (published_need(shape, volume.geometry, classes, SPEC) for classes in (16, 32))
     voxels = np.prod(input_frame(volume, SPEC).shape)
     assert few.ring == many.ring == 0
     assert many.host > few.host

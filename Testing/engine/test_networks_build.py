@@ -55,8 +55,8 @@ def test_universal_takes_its_backbone_as_an_option(backbone: str) -> None:
 
 
 def test_every_name_is_built_with_the_options_it_states() -> None:
-    assert set(PARAMETERS) | {"unetpp", "starter"} == set(names())
-    for name in ("starter", "unetpp", "suprem_segresnet"):
+    assert set(PARAMETERS) | {"unetpp", "starter", "genesis_starter"} == set(names())
+    for name in ("starter", "genesis_starter", "unetpp", "suprem_segresnet"):
         assert build(name, **options_of(name)).state_dict().keys() == build(name).state_dict().keys()
 
 

@@ -11,12 +11,13 @@ import pytest
 import torch
 
 from GenesisSegmentLib.core.errors import ModelError
+from GenesisSegmentLib.engine.learning.loss import partial_label_loss
 from GenesisSegmentLib.engine.phantom import phantom_labels
 from GenesisSegmentLib.engine.starter import train
 from GenesisSegmentLib.engine.starter.augment import SampleMaker, SampleRecipe, sampling_grid, with_body
 from GenesisSegmentLib.engine.starter.cases import TrainingCase
 from GenesisSegmentLib.engine.starter.onnx_file import export_onnx, load_onnx_weights
-from GenesisSegmentLib.engine.starter.train import StarterTraining, TrainingRecipe, partial_label_loss
+from GenesisSegmentLib.engine.starter.train import StarterTraining, TrainingRecipe, false_volume_loss
 from GenesisSegmentLib.engine.tissue import TISSUES, paint
 
 SMALL = SampleRecipe(largest=(32, 24, 24), spacing_mm=12.0)
@@ -108,6 +109,20 @@ def test_the_loss_is_dice_with_one_in_the_denominator_plus_cross_entropy():
         expected += (1 - 2 * (p * y).sum() / (p.sum() + y.sum() + 1)) / 2
         expected += -(y * p.log() + (1 - y) * (1 - p).log()).mean() / 2
     torch.testing.assert_close(partial_label_loss(logits, truth), expected)
+
+
+def test_false_volume_is_charged_for_absent_classes_alone_and_grows_with_the_volume():
+    truth = torch.zeros(3, 10, 10, 10)
+    truth[0, :5] = 1
+    found = torch.full((3, 10, 10, 10), -20.0)
+    found[0] = 20.0
+    assert float(false_volume_loss(found, truth)) < 1e-3
+    found[1, :, :, :5] = 20.0
+    half = float(false_volume_loss(found, truth))
+    assert half == pytest.approx(0.25, abs=0.001)  # 500 voxels of one absent class, none of the other
+    found[1] = 20.0
+    assert float(false_volume_loss(found, truth)) > half
+    assert float(false_volume_loss(found[:1], truth[:1])) == 0
 
 
 def test_a_class_that_nobody_annotated_gets_no_gradient(case, tmp_path, tiny_network):

@@ -82,7 +82,7 @@ def test_protected_segments_are_remembered_anew_where_the_ct_was_moved_or_the_sc
     scene.guard(node.GetID())
     paint(editor, node, volume)
     changed = mask(node, volume, "kidney_right")
-    scene.guard(None)
+    scene.forget_guarded()
     assert scene.guard(node.GetID()) == ()
     np.testing.assert_array_equal(mask(node, volume, "kidney_right"), changed)
     volume.SetAndObserveTransformNodeID(None)

@@ -24,6 +24,7 @@ from mrml_builders import (
     TEXT,
     add_transform,
     add_volume,
+    box_mask,
     layers_of,
     masks_of_a_patient,
     row,
@@ -145,3 +146,16 @@ def test_run_of_some_classes_keeps_the_rows_of_the_others(app, scene, node):
     assert after["Liver"]["Voxels"] == "777"
     assert after.keys() == before.keys()
     assert {k: v for k, v in after.items() if k != "Liver"} == {k: v for k, v in before.items() if k != "Liver"}
+
+
+def test_table_follows_undo_and_redo_of_a_run(app, editor, node, scene):
+    first = table(node)
+    masks = {LIVER: box_mask(SHAPE, (1, 4), (1, 4), (1, 4)), SPLEEN: np.zeros(SHAPE, bool)}
+    run(app, scene, volume_of(node), masks, [row(SPLEEN, "x"), row(LIVER, "x", voxels=27, mean_hu=-3.0)])
+    second = table(node)
+    assert (second["Liver"]["Voxels"], second["Spleen"]["Voxels"]) == ("27", "0")
+    assert second["Liver Tumor", "1"] == first["Liver Tumor", "1"]
+    for step, expected in ((editor.undo, first), (editor.logic.Redo, second)):
+        step()
+        scene.count_changes(node.GetID())
+        assert table(node) == expected

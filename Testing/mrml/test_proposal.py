@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from GenesisSegmentLib.core.classes import class_table
 from GenesisSegmentLib.core.errors import InputError
 from GenesisSegmentLib.core.geometry import Box
 from GenesisSegmentLib.mrml.editing import Edit
@@ -138,3 +139,75 @@ def test_difference_shows_what_was_added_and_removed_in_place(app, editor, scene
     assert not shown.GetSaveWithScene()
     scene.show_difference(node.GetID(), None)
     assert parts_of(app.scene, volume.GetID(), DIFFERENCE) == []
+
+
+# --- Undo of a run
+
+
+OTHER = box_mask(SHAPE, (1, 5), (1, 5), (1, 5))
+
+
+@pytest.fixture
+def twice(scene, node):
+    """Segmented a second time: another liver, no spleen any more; the kidney was not looked for."""
+    segment(scene, volume_of(node), {LIVER: OTHER, SPLEEN: np.zeros(SHAPE, bool)})
+    return node
+
+
+def test_after_undo_of_a_run_segments_are_compared_with_what_was_proposed_for_them(editor, scene, twice):
+    editor.write(twice, "liver", edit_of(Box((20, 15, 10), (21, 16, 11))))
+    assert changed(scene, twice)["liver"] == 1
+    editor.undo()
+    editor.undo()
+    assert changed(scene, twice) == {"spleen": 0, "kidney_right": 0, "liver": 0, "liver_tumor": 0}
+    masks = masks_of_a_patient()
+    np.testing.assert_array_equal(proposed_mask(twice, "liver"), masks[LIVER])
+    editor.write(twice, "spleen", edit_of(Box((0, 0, 0), (2, 1, 1))))
+    scene.reset_to_proposal(twice.GetID(), "spleen")
+    np.testing.assert_array_equal(mask(twice, "spleen", volume_of(twice)), masks[SPLEEN])
+
+
+def test_after_redo_the_last_run_counts_again(editor, scene, twice):
+    editor.undo()
+    changed(scene, twice)
+    editor.logic.Redo()
+    assert changed(scene, twice) == {"kidney_right": 0, "liver": 0, "liver_tumor": 0}
+    np.testing.assert_array_equal(proposed_mask(twice, "liver"), OTHER)
+
+
+def test_run_after_undo_can_be_undone_as_well(editor, scene, twice):
+    editor.undo()
+    segment(scene, volume_of(twice), {LIVER: box_mask(SHAPE, (6, 9), (6, 9), (6, 9))})
+    assert changed(scene, twice)["spleen"] == 0
+    editor.undo()
+    assert set(changed(scene, twice).values()) == {0}
+    np.testing.assert_array_equal(proposed_mask(twice, "liver"), masks_of_a_patient()[LIVER])
+
+
+def test_proposal_that_is_shown_is_that_of_the_run_that_is_seen(editor, scene, twice):
+    def shown():
+        scene.show_proposal(twice.GetID(), True)
+        displays = [n.GetDisplayNode() for n in parts_of(twice.GetScene(), volume_of(twice).GetID(), PROPOSAL)]
+        nodes = [display.GetDisplayableNode() for display in displays if display.GetVisibility()]
+        return {
+            i: mask(n, i, volume_of(twice)).sum()
+            for n in nodes
+            for i in n.GetSegmentation().GetSegmentIDs()
+            if n.GetDisplayNode().GetSegmentVisibility(i)
+        }
+
+    assert shown()["liver"] == OTHER.sum()
+    assert "spleen" not in shown()
+    editor.undo()
+    assert shown() == {class_table()[c].slug: m.sum() for c, m in masks_of_a_patient().items()}
+    scene.show_proposal(twice.GetID(), False)
+    assert not any(
+        n.GetDisplayNode().GetVisibility() for n in parts_of(twice.GetScene(), volume_of(twice).GetID(), PROPOSAL)
+    )
+
+
+def test_only_two_proposals_are_kept_and_only_the_last_one_is_saved(scene, twice):
+    segment(scene, volume_of(twice), {LIVER: OTHER})
+    kept = parts_of(twice.GetScene(), volume_of(twice).GetID(), PROPOSAL)
+    assert sorted(bool(n.GetSaveWithScene()) for n in kept) == [False, True]
+    assert proposal_of(twice).GetSaveWithScene()

@@ -7,21 +7,25 @@ import pytest
 import SimpleITK as sitk
 import slicer
 import vtk
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from vtk.util.numpy_support import vtk_to_numpy
 
 from builders import an_oblique_geometry
 from GenesisSegmentLib.core.errors import GeometryError
+from GenesisSegmentLib.core.geometry import Box
 from GenesisSegmentLib.core.segmentation import pack
 from GenesisSegmentLib.core.workflow.ports import ExportRequest
 from GenesisSegmentLib.mrml.arrays import label_image
 from GenesisSegmentLib.mrml.nodes import volume_of
 from GenesisSegmentLib.mrml.reading import (
-    Changes,
-    changes_between,
+    Single,
+    box_around,
     read_label_map,
     read_mask,
     read_segmentation,
 )
+from GenesisSegmentLib.mrml.stored import Stored
 from GenesisSegmentLib.mrml.volumes import placement
 from GenesisSegmentLib.mrml.writing import binary
 from mrml_builders import (
@@ -160,12 +164,21 @@ def test_empty_segment_reads_as_nothing(app, scene):
     assert not read_mask(node, "mine", placement(volume).geometry).any()
 
 
-def test_changes_are_counted_both_ways_with_their_box():
-    before, after = box_mask(SHAPE, (2, 6), (2, 6), (2, 6)), box_mask(SHAPE, (3, 8), (2, 6), (2, 6))
-    changes = changes_between(before, after)
-    assert (changes.added, changes.removed, changes.total) == (2 * 16, 16, 48)
-    assert (changes.box.start, changes.box.stop) == ((2, 2, 2), (8, 6, 6))
-    assert changes_between(before, before) == Changes()
+boxes = st.tuples(*(st.tuples(st.integers(0, n - 1), st.integers(1, n)) for n in SHAPE))
+
+
+@settings(max_examples=40, deadline=None)
+@given(first=boxes, second=boxes, hole=boxes)
+def test_box_around_differences_is_the_smallest_whatever_part_of_the_grid_the_images_hold(first, second, hole):
+    masks = [box_mask(SHAPE, *first) & ~box_mask(SHAPE, *hole), box_mask(SHAPE, *second)]
+    singles = []
+    for n, mask in enumerate(masks):
+        box = Box.around(mask)
+        labels, start = (mask[box.slices] * np.uint8(n + 1), box.start) if box else (mask[:1], (0, 0, 0))
+        singles.append(Single(Stored(labels, start, {}), n + 1, SHAPE))
+    assert box_around(*singles) == Box.around(masks[0] != masks[1])
+    assert box_around(singles[0]) == Box.around(masks[0])
+    assert box_around(singles[0], Single(None, 0, SHAPE)) == Box.around(masks[0])
 
 
 def test_overlapping_classes_are_named(app, scene):

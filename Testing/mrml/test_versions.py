@@ -7,7 +7,6 @@ import pytest
 import slicer
 
 from GenesisSegmentLib.core.geometry import Box
-from GenesisSegmentLib.mrml import proposal
 from GenesisSegmentLib.mrml import scene as scene_module
 from GenesisSegmentLib.mrml.editing import Edit
 from GenesisSegmentLib.mrml.nodes import volume_of
@@ -27,9 +26,9 @@ def node(app, scene):
 def looks(monkeypatch):
     """Which looks at all voxels were taken."""
     seen = []
-    count, planes = proposal.count_changes, scene_module.bit_planes
-    monkeypatch.setattr(proposal, "count_changes", lambda *a: seen.append("changes") or count(*a))
-    monkeypatch.setattr(scene_module, "bit_planes", lambda *a: seen.append("overlaps") or planes(*a))
+    count, overlap = scene_module.counting, scene_module.overlapping
+    monkeypatch.setattr(scene_module, "counting", lambda *a: seen.append("changes") or count(*a))
+    monkeypatch.setattr(scene_module, "overlapping", lambda *a: seen.append("overlaps") or overlap(*a))
     return seen
 
 

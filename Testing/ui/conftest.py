@@ -83,8 +83,8 @@ def _undo_reload(library: dict[str, ModuleType]) -> None:
 
 
 @pytest.fixture
-def slicer_bench(bench_app: Any, tmp_path: Path) -> Iterator[SlicerBench]:
-    """The bench with a fresh scene, settings in a temporary folder, and no recorded dialogs or installations.
+def slicer_bench(bench_app: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlicerBench]:
+    """The bench with a fresh scene, settings and data in temporary folders, no recorded dialogs or installations.
 
     A test in which a slot raised fails, unless it cleared `bench.qt_adaptor.slot_errors`.
     """
@@ -96,6 +96,7 @@ def slicer_bench(bench_app: Any, tmp_path: Path) -> Iterator[SlicerBench]:
 
     library = {name: module for name, module in sys.modules.items() if _is_ours(name)}
     mrml = mrml_app.MrmlApp().install()
+    monkeypatch.setenv("GENESIS_SEGMENT_HOME", str(tmp_path / "home"))
     slicer_app.use_folder(bench_app, tmp_path / "slicer")
     slicer_app.use_scene(bench_app, mrml)
     dialogs.recorder.reset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -277,7 +278,7 @@ def test_many_changes_of_the_segmentation_are_told_once(panel, slicer_bench, seg
         segmentation.GetSegmentation().AddEmptySegment(name, name)
     slicer_bench.wait_until(lambda: panel.controller.calls, 3)
     slicer_bench.pump(300)
-    assert panel.controller.said() == [("segmentation_edited",)]
+    assert panel.controller.said() == [("segmentation_edited", ())]
     panel.show(a_view(State.NO_VOLUME))
     segmentation.GetSegmentation().AddEmptySegment("d", "d")
     slicer_bench.pump(350)
@@ -297,3 +298,18 @@ def test_command_is_followed_by_what_the_controller_says(panel):
     panel.show(a_view(State.REVIEWING))
     panel.ui.showProposalCheckBox.click()
     assert not panel.ui.showProposalCheckBox.checked
+
+
+def test_ticks_come_sooner_while_work_is_done_in_pieces_and_then_as_before(panel, slicer_bench):
+    timer = panel.module._timer
+    panel.module.enter()
+    usual = timer.interval
+    panel.module.exit()
+    panel.show(replace(a_view(State.REVIEWING), is_working=True))
+    assert timer.active
+    assert 0 < timer.interval < 20 < usual
+    panel.controller.calls.clear()
+    slicer_bench.wait_until(lambda: ("tick",) in panel.controller.calls)
+    panel.show(a_view(State.REVIEWING))
+    assert not timer.active
+    assert timer.interval == usual

@@ -7,10 +7,10 @@ from contextlib import suppress
 import pytest
 
 from GenesisSegmentLib.core.workflow.states import State
-from panel_builders import a_view
+from panel_builders import a_view, learn_part
 
 WIDTH = 400
-PARTS = ("setup", "segment", "correct", "export")
+PARTS = ("setup", "segment", "correct", "learn", "export")
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def faults(qt, root):
 @pytest.mark.parametrize("state", list(State))
 def test_nothing_overlaps_and_nothing_is_cut_off(shown, slicer_bench, state, unfolded):
     qt = slicer_bench.qt
-    root = shown(a_view(state), unfolded)
+    root = shown(a_view(state, learn=learn_part()), unfolded)
     # Layouts settle over several rounds of the event loop.
     with suppress(AssertionError):
         slicer_bench.wait_until(lambda: not faults(qt, root), 2)

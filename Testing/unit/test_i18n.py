@@ -1,20 +1,128 @@
+"""Texts for people: translated where they are shown, carried with their literals where they are not."""
+
 from __future__ import annotations
+
+import json
+from dataclasses import replace
 
 import pytest
 
 from GenesisSegmentLib.core import i18n
+from GenesisSegmentLib.core.class_names import class_title
+from GenesisSegmentLib.core.classes import all_classes, class_table
+from GenesisSegmentLib.core.i18n import _, retold
+from GenesisSegmentLib.core.memory_plan import MemoryNeed, plan_memory
+from GenesisSegmentLib.core.protocol import Failure, decode, encode
+from GenesisSegmentLib.core.protocol import Tested as SelfTested
+from GenesisSegmentLib.core.workflow.class_tree import class_tree
+
+GERMAN = {
+    "{device} ran out of memory.": "Der Speicher von {device} reicht nicht.",
+    "Choose the CPU.": "Den Prozessor wählen.",
+    "It found {structures} in the sample.": "Gefunden: {structures}.",
+    "Liver": "Leber",
+    "Spleen": "Milz",
+}
 
 
 @pytest.fixture(autouse=True)
 def _own_language():
     yield
-    i18n.set_translator(i18n._same)
+    i18n.set_translator()
+
+
+def in_german():
+    i18n.set_translator(lambda _context, text: GERMAN.get(text, text))
+
+
+def carried(make):
+    """What ``make`` returns where texts are carried, after its way over the pipe."""
+    i18n.carry_texts()
+    line = encode(make())
+    i18n.set_translator()
+    message = decode(line)
+    assert not (isinstance(message, Failure) and message.code == "protocol"), message.what
+    return message
+
+
+def out_of_memory():
+    what = _("{device} ran out of memory.").format(device="cuda:0")
+    return Failure("1", "resource", what, _("Choose the CPU."), "/log")
+
+
+def self_tested():
+    found = _("It found {structures} in the sample.").format(structures=[class_title(1), class_title(6)])
+    return SelfTested("1", True, "cpu", 0.5, (found, "A note of old."))
 
 
 def test_text_stays_as_it_is_until_somebody_translates():
     assert i18n._("Segment") == "Segment"
 
 
-def test_text_is_translated_when_it_is_asked_for():
-    i18n.set_translator({"Segment": "Segmentieren"}.__getitem__)
+def test_text_is_translated_where_it_is_asked_for_under_the_name_of_its_file():
+    asked = []
+    i18n.set_translator(lambda context, text: asked.append((context, text)) or "Segmentieren")
     assert i18n._("Segment") == "Segmentieren"
+    assert asked == [("unit.test_i18n", "Segment")]
+
+
+def test_carried_text_reads_in_english_as_before():
+    message = carried(out_of_memory)
+    assert (message.what, message.remedy) == ("cuda:0 ran out of memory.", "Choose the CPU.")
+    assert message == out_of_memory()
+    assert retold(message) == message
+
+
+def test_carried_text_is_said_in_the_language_of_the_other_side():
+    message, verdicts = carried(out_of_memory), carried(self_tested)
+    in_german()
+    assert retold(message).what == "Der Speicher von cuda:0 reicht nicht."
+    assert retold(message).remedy == "Den Prozessor wählen."
+    assert retold(message) == replace(message, what=retold(message).what, remedy=retold(message).remedy)
+    assert retold(verdicts).verdicts == ("Gefunden: Milz, Leber.", "A note of old.")
+
+
+def test_carried_text_can_be_passed_on(monkeypatch):
+    passed_on = decode(encode(carried(out_of_memory)))
+    in_german()
+    assert retold(passed_on).remedy == "Den Prozessor wählen."
+
+
+def test_text_that_is_carried_is_looked_up_under_the_file_it_stands_in():
+    i18n.carry_texts()
+    plan = plan_memory(MemoryNeed(10, 0, 10), "cuda:0", 1, 1000)
+    asked = []
+    i18n.set_translator(lambda context, text: asked.append(context) or text)
+    assert retold(plan).notes == ("Too little free memory on cuda:0: the run goes on the CPU.",)
+    assert asked == ["core.memory_plan"]
+
+
+@pytest.mark.parametrize("translation", ["Von {gerät}.", "Von {device", "{device.nothing}", "{device:d}"])
+def test_translation_that_does_not_fit_leaves_the_english_text(translation):
+    message = carried(out_of_memory)
+    i18n.set_translator(lambda _context, _text: translation)
+    assert retold(message).what == "cuda:0 ran out of memory."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        {},
+        {"text": "a"},
+        {"text": 1, "context": "", "template": "", "values": {}},
+        {"text": "a", "context": "", "template": "", "values": []},
+        {"text": "a", "context": "", "template": "", "values": {"x": None}},
+        {"text": "a", "context": "", "template": "", "values": {"x": [{"y": 1}]}},
+    ],
+)
+def test_carried_text_that_is_none_is_found_out(text):
+    document = json.loads(encode(out_of_memory()))
+    answer = decode(json.dumps({**document, "what": text}).encode())
+    assert (answer.code, answer.id) == ("protocol", "1")
+
+
+def test_every_class_has_its_name_and_another_one_in_another_language():
+    assert [class_title(c) for c in all_classes()] == [class_table()[c].name for c in all_classes()]
+    in_german()
+    rows = {child.key: child for row in class_tree(all_classes(), ()) for child in row.children}
+    assert (rows["organs/liver"].text, rows["organs/spleen"].text) == ("Leber", "Milz")

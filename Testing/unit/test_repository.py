@@ -156,7 +156,7 @@ def test_constraints_name_one_allowed_version_of_every_dependency(python, system
     pins = constraints(environment)
     assert all(re.fullmatch(r"==[\w.]+", str(specifier)) for specifier in pins.values())
     extras = project()["optional-dependencies"]
-    for line in (*project()["dependencies"], *extras["dicom"], *extras["test"], *extras["train"]):
+    for line in (*project()["dependencies"], *extras["dicom"], *extras["test"], *extras["train"], *extras["learn"]):
         wanted = Requirement(line)
         if wanted.marker is None or wanted.marker.evaluate(environment):
             assert wanted.name.lower() in pins, line

@@ -39,10 +39,10 @@ SMALL = {
     "connected-components-3d": "4.1.1",
     "filelock": "4.2",
     "jsonschema": "4.26",
-    "platformdirs": "4.14",
     "psutil": "7.2",
     "onnxruntime": "1.22.0",
 }
+LEARN = {"SQLAlchemy": "2.1.9", "alembic": "1.20", "lightning-fabric": "2.6", "onnx": "1.20", "tensorboardX": "2.6"}
 LARGE = {"torch": "2.8.0+cu128", "monai": "1.6.1", "einops": "0.8"}
 
 
@@ -70,7 +70,9 @@ def test_large_models_need_torch_through_its_extension_and_no_onnxruntime():
     assert not any(line.startswith("torch") for line in plan(found).pip)
 
 
-@pytest.mark.parametrize(("road", "more"), [("onnx", SMALL), ("torch", {**SMALL, **LARGE})])
+@pytest.mark.parametrize(
+    ("road", "more"), [("onnx", SMALL), ("torch", {**SMALL, **LARGE}), ("learn", {**SMALL, **LARGE, **LEARN})]
+)
 def test_nothing_is_missing_once_everything_is_there(road, more):
     found = report(road, {**SLICER, **more})
     assert (found.missing, plan(found).pip, plan(found).torch) == ((), (), None)
@@ -78,7 +80,7 @@ def test_nothing_is_missing_once_everything_is_there(road, more):
 
 
 def test_packages_say_what_they_are_for_and_under_which_licence():
-    for package in (*report("onnx", {}).packages, *report("torch", {}).packages):
+    for package in (*report("onnx", {}).packages, *report("torch", {}).packages, *report("learn", {}).packages):
         assert package.reason
         assert package.licence
         assert package.download_mb > 0
@@ -155,7 +157,8 @@ def test_constraints_keep_torch_in_its_range_where_there_is_none():
 
 
 def test_files_of_the_resources_agree_with_the_project():
-    dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    dependencies = [*project["dependencies"], *project["optional-dependencies"]["learn"]]
     for name, text in requirement_files(dependencies).items():
         assert (ROOT / "Resources" / name).read_text(encoding="utf-8") == text, "run scripts/update_requirements"
 
@@ -170,6 +173,12 @@ def test_worker_asks_for_the_same_ranges():
     for name in shared:
         excluded = f",!={theirs[name].excluded}.*" if theirs[name].excluded else ""
         assert ours[name] == f"{name}>={theirs[name].least}{excluded}"
+
+
+def test_learning_needs_more_than_segmenting():
+    here = {**SLICER, **SMALL, **LARGE}
+    assert names(report("learn", here).missing) == set(LEARN)
+    assert report("torch", here).missing == ()
 
 
 def test_pip_gets_neither_torch_nor_what_belongs_to_slicer():

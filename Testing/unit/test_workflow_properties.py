@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from GenesisSegmentLib.core.errors import NetworkError
-from GenesisSegmentLib.core.protocol import Segment
+from GenesisSegmentLib.core.learning_messages import Learn, RoundEnded, Stage
+from GenesisSegmentLib.core.protocol import Failure, Progress, Segment
 from GenesisSegmentLib.core.reports import LayerFile
 from GenesisSegmentLib.core.workflow.states import State
 from GenesisSegmentLib.core.workflow.view import Choice, ClassRow, Control
+from learning_fakes import FULL, LIVER, V1, V2, LearningBench
 from workflow_fakes import Bench, lost, partial_of, progress_of, result_of
 
 
@@ -119,7 +121,10 @@ ACTIONS: dict[str, Callable[[Bench], Any]] = {
     "scene begins to close": lambda b: b.controller.scene_about_to_close(),
     "scene is loaded": lambda b: b.controller.scene_loaded(),
     "scene refuses writing": toggle("scene", "write_result"),
-    "scene refuses copying": toggle("scene", "snapshot"),
+    "scene refuses the CT": toggle("scene", "copying"),
+    "scene refuses copying": toggle("scene", "copy"),
+    "work takes long": lambda b: setattr(b.scene, "piece_s", 0.004) or setattr(b.scene, "pieces", 9),
+    "work takes no time": lambda b: setattr(b.scene, "piece_s", 0.0),
     "scene refuses looking": toggle("scene", "problem"),
     "worker is silent": lambda b: setattr(b.worker, "is_prompt", False),
     "worker is prompt": lambda b: setattr(b.worker, "is_prompt", True),
@@ -135,9 +140,52 @@ ACTIONS: dict[str, Callable[[Bench], Any]] = {
     "result with wrong classes": of_a_run(lambda command: result_of(command, layers=(LayerFile("a", (77,)),))),
     "nonsense": lambda b: b.say(None, 42, "garbage", b"\0", {"id": "x"}, object()),
 }
+
+
+def of_a_round(make: Callable[[str], object]) -> Callable[[LearningBench], None]:
+    """The learner says something of the last round."""
+
+    def act(bench: LearningBench) -> None:
+        rounds = [command.id for command in bench.learner.commands if isinstance(command, Learn)]
+        if rounds:
+            bench.tell(make(rounds[-1]))
+
+    return act
+
+
+LEARNING: dict[str, Callable[[LearningBench], Any]] = {
+    "accept": lambda b: b.controller.accept(),
+    "accept and wait": lambda b: b.accept_all(),
+    "writing fails": lambda b: setattr(b.corrections, "error", FULL),
+    "writing works": lambda b: setattr(b.corrections, "error", None),
+    "reading fails": toggle("scene", "reading_reviewed"),
+    "another mask": lambda b: b.scene.masks.clear() or b.scene.accepted.clear(),
+    "unfold learn": lambda b: b.controller.show_learn(True),
+    "learn": lambda b: b.controller.learn(),
+    "pause": lambda b: b.controller.pause_learning(True),
+    "go on": lambda b: b.controller.pause_learning(False),
+    "stop learning": lambda b: b.controller.stop_learning(),
+    "use": lambda b: b.controller.use_version(),
+    "go back": lambda b: b.controller.go_back(),
+    "by itself": lambda b: b.controller.set_automatic("count", 1, "20:00"),
+    "at a time": lambda b: b.controller.set_automatic("time", 1, "09:00"),
+    "learn is missing": toggle("setup", "learn"),
+    "install learning": lambda b: b.controller.install_learning(),
+    "learner is silent": lambda b: setattr(b.learner, "is_prompt", False),
+    "learner is prompt": lambda b: setattr(b.learner, "is_prompt", True),
+    "there are versions": lambda b: setattr(
+        b.learner, "state", dataclasses.replace(b.learner.state, versions=(V1, V2))
+    ),
+    "round steps": of_a_round(lambda job: Progress(job, "learning", 0.5, 60.0)),
+    "round pauses": of_a_round(lambda job: Stage(job, "paused", 3, 0.5)),
+    "round ends": of_a_round(lambda job: RoundEnded(job, "promoted", "Better.", "v1", (LIVER,))),
+    "round fails": of_a_round(lambda job: Failure(job, "resource", "No memory.", "Learn less.")),
+    "round is cancelled": of_a_round(lambda job: Failure(job, "cancelled", "It was cancelled.", is_cancelled=True)),
+    "learner dies idle": lambda b: b.tell(lost("")),
+}
 AROUND_A_RUN = (
     *("segment", "result", "late result", "partial", "cancel", "wait a little", "ct changes", "ct vanishes"),
-    *("edit", "end edit", "stop", "start"),
+    *("edit", "end edit", "stop", "start", "work takes long", "ct is removed"),
 )
 ANYTHING = st.lists(st.sampled_from(sorted(ACTIONS)), max_size=30)
 A_RUN = st.lists(st.sampled_from(AROUND_A_RUN), max_size=12).map(lambda names: ["choose ct1", "segment", *names])
@@ -200,6 +248,7 @@ def test_after_anything_a_run_on_a_good_ct_still_works(names):
     bench.scene.refusing.clear()
     bench.setup.missing.clear()
     bench.scene.fingerprints = {"ct1": "f1", "ct2": "f2"}
+    bench.scene.piece_s = 0.0
     bench.worker.is_prompt = True
     controller = bench.controller
     controller.scene_closed()
@@ -234,3 +283,22 @@ def test_actions_reach_every_state():
             ACTIONS[name](bench)
             seen.add(bench.state)
     assert seen == set(State)
+
+
+A_REVIEW = ["choose ct1", "segment", "result", "review", "accept and wait", "unfold learn", "wait a little"]
+
+
+@settings(max_examples=60)
+@given(st.lists(st.sampled_from(sorted({**ACTIONS, **LEARNING})), max_size=25).map(lambda names: [*A_REVIEW, *names]))
+def test_no_sequence_with_accepting_and_learning_breaks_the_rules(names):
+    bench = LearningBench()
+    for name in names:
+        {**ACTIONS, **LEARNING}[name](bench)
+        check(bench)
+        assert len({kept.id for kept in bench.corrections.kept}) == len(bench.corrections.kept)
+        rounds = [c for c in bench.controller._learning._jobs.values() if isinstance(c, Learn)]
+        assert len(rounds) <= 1
+        assert bool(rounds) is (bench.controller._model.learning.round is not None)
+    bench.settle()
+    assert bench.controller._model.accepting is None or bench.controller._model.works
+    assert len(bench.corrections.kept) >= 1

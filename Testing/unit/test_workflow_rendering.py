@@ -135,10 +135,10 @@ def test_every_text_goes_through_the_translator():
     model = model_in(State.REVIEWING)
     plain = render(model)
     try:
-        i18n.set_translator(lambda text: f"<{text}>")
+        i18n.set_translator(lambda _context, text: f"<{text}>")
         translated = render(model)
     finally:
-        i18n.set_translator(i18n._same)
+        i18n.set_translator()
     names = (plain.segment.segment, plain.correct.edit, plain.export.export, plain.status.cancel)
     again = (translated.segment.segment, translated.correct.edit, translated.export.export, translated.status.cancel)
     assert all(old.tip != new.tip and old.tip in new.tip for old, new in zip(names, again, strict=True))

@@ -214,8 +214,8 @@ def test_paint_order_is_kept_with_the_scene_beyond_the_classes_of_this_result(be
 
 
 def test_overlaps_are_looked_for_only_while_export_is_unfolded(bench, monkeypatch):
-    asked = []
-    monkeypatch.setattr(bench.scene, "overlapping", lambda segmentation: asked.append(segmentation) or ())
+    asked, looking = [], bench.scene.finding_overlaps
+    monkeypatch.setattr(bench.scene, "finding_overlaps", lambda node: asked.append(node) or looking(node))
     bench.controller.edit(True)
     bench.controller.edit(False)
     bench.controller.start()

@@ -242,9 +242,10 @@ def test_result_that_the_scene_refuses_is_a_failure(bench):
     assert "write_result is not possible. Do something else." in bench.view.status.text
 
 
-def test_ct_that_cannot_be_copied_leaves_the_state_as_it_was(bench):
+@pytest.mark.parametrize("when", ["copying", "copy"])
+def test_ct_that_cannot_be_copied_leaves_the_state_as_it_was(bench, when):
     bench.controller.choose_volume("ct1")
-    bench.scene.refusing.add("snapshot")
+    bench.scene.refusing.add(when)
     bench.controller.segment()
     assert bench.state is State.READY
     assert bench.view.status.kind == "error"

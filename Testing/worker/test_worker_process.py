@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from GenesisSegmentLib.core import i18n
 from GenesisSegmentLib.core.jobs import Job
 from GenesisSegmentLib.core.layers import unpack_layers
 from GenesisSegmentLib.core.protocol import (
@@ -274,3 +275,12 @@ def test_worker_is_gone_after_close(real):
     pid = session.pid()
     session.client.close()
     session.until(lambda: not is_alive(pid))
+
+
+def test_what_the_process_says_is_in_the_language_of_the_person(shared):
+    i18n.set_translator(lambda _context, text: text.upper())
+    try:
+        answer = shared.ask(Estimate(new_id(), "unknown"))
+    finally:
+        i18n.set_translator()
+    assert (answer.what, answer.remedy) == ("THE CT IS NOT LOADED IN THE SEGMENTATION PROCESS.", "CHOOSE THE CT AGAIN.")

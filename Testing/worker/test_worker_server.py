@@ -21,6 +21,7 @@ from GenesisSegmentLib.core.protocol import (
     Failure,
     Heartbeat,
     Hello,
+    ListModels,
     Progress,
     decode,
     encode,
@@ -37,11 +38,13 @@ from worker.conftest import LIBRARY, PATIENCE_S
 class Served:
     """A server on pipes, in this process."""
 
-    def __init__(self, run) -> None:
+    def __init__(self, run, **options) -> None:
         commands, self._write = os.pipe()
         self._read, events = os.pipe()
         handler = type("Handler", (), {"run": staticmethod(run)})()
-        self._thread = threading.Thread(target=Server(Outlet(events), handler, "/the/log").serve, args=(commands,))
+        self._thread = threading.Thread(
+            target=Server(Outlet(events), handler, "/the/log", **options).serve, args=(commands,)
+        )
         self._thread.start()
         self._stream = os.fdopen(self._read, "rb")
 
@@ -63,8 +66,8 @@ class Served:
 def served():
     servers = []
 
-    def start(run):
-        servers.append(Served(run))
+    def start(run, **options):
+        servers.append(Served(run, **options))
         return servers[-1]
 
     yield start
@@ -98,6 +101,42 @@ def test_error_becomes_an_event_and_the_next_command_is_answered(served, error, 
     assert words in failure.what
     assert failure.remedy
     assert server.read() == Done("good")
+
+
+def test_commands_of_some_types_do_not_wait_for_others(served):
+    """The handler of the long one waits for that of the short one."""
+    is_over = threading.Event()
+
+    def run(command, job, send):
+        if command.id == "long":
+            assert is_over.wait(PATIENCE_S)
+        if command.id == "apart":
+            is_over.set()
+        return Done(command.id)
+
+    server = served(run, apart=(Hello,))
+    server.send(ListModels("long"), ListModels("next"), Hello("apart"))
+    assert [server.read().id for _ in range(3)] == ["apart", "long", "next"]
+
+
+def test_task_that_waits_in_any_lane_is_cancelled_and_named_in_heartbeats(served):
+    is_over, jobs = threading.Event(), []
+
+    def run(command, job, send):
+        jobs.append(job)
+        assert is_over.wait(PATIENCE_S)
+        return Done(command.id)
+
+    server = served(run, apart=(Hello,))
+    server.send(Hello("running"), ListModels("other"), Hello("waiting"))
+    while len(server.read(Heartbeat).jobs) < 3:
+        pass
+    server.send(Cancel("stop", "waiting"))
+    assert server.read().is_cancelled
+    assert server.read() == Done("stop")
+    is_over.set()
+    assert {server.read().id, server.read().id} == {"running", "other"}
+    assert not any(job.is_cancelled for job in jobs)
 
 
 def test_commands_are_done_one_after_the_other_on_one_thread(served):

@@ -14,10 +14,13 @@ import typer
 from .. import __version__
 from ..core.errors import Cancelled, GenesisError
 from .benchmark import benchmark
+from .cases import cases_app
 from .console import UsageError, exit_with, fault, out
 from .evaluate import evaluate
 from .info import info
+from .learn import learn
 from .models import models_app
+from .pretrain import pretrain
 from .segment import segment
 
 EXIT_CODES = (
@@ -40,6 +43,9 @@ app = typer.Typer(
 )
 app.command()(segment)
 app.add_typer(models_app, name="models")
+app.command()(learn)
+app.add_typer(cases_app, name="cases")
+app.command()(pretrain)
 app.command()(evaluate)
 app.command()(benchmark)
 app.command()(info)

@@ -15,13 +15,14 @@ from ..core.errors import ConsentError
 from ..engine.models.cache import State
 from ..engine.models.catalogue import ModelEntry
 from ..engine.models.store import ModelStore
+from . import versions
 from .consent import confirmed, consent_of_person, grid, job_with_bar, licence_rows, size_text
 
 models_app = typer.Typer(
-    help="List, download, import, check and remove models. Nothing is downloaded before you agreed to its licence.",
+    help="List, download, import, check and remove models; see and switch what learning made. Nothing is downloaded "
+    "before you agreed to its licence.",
     no_args_is_help=True,
 )
-
 Name = Annotated[str, typer.Argument(help="Name of a model, as shown by `models list`.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree in advance, for scripts.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -199,3 +200,6 @@ def _print_json(document: Any) -> None:
 
 def _say(message: str) -> None:
     typer.echo(message, err=True)
+
+
+versions.register(models_app)

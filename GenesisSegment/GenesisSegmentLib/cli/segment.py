@@ -59,7 +59,9 @@ def segment(
     ] = None,
     sample: Annotated[bool, typer.Option("--sample", help="Try it on a public CT (asks before it downloads).")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="With --sample: a synthetic CT, no download.")] = False,
-    model: Annotated[str, typer.Option(help="Name from `models list`, or a file.")] = "starter",
+    model: Annotated[
+        str, typer.Option(help="Name from `models list` or `models versions`, or a file. current: the one in use.")
+    ] = "current",
     classes: Annotated[str, typer.Option(help="Only these, such as liver,kidneys.", show_default="all")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda:0.")] = "auto",
     runtime: Annotated[Runtime | None, typer.Option(help="What runs the network.", show_default="by model")] = None,

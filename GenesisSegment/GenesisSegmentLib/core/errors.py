@@ -55,6 +55,18 @@ class OutputError(GenesisError):
     exit_code = 6
 
 
+class HoldoutError(GenesisError):
+    """A case that only judges models was about to teach one; nothing was learned."""
+
+    code = "holdout"
+
+
+class LearningError(GenesisError):
+    """Learning went wrong, such as a loss that is no number; no model came out of it."""
+
+    code = "learning"
+
+
 class NetworkError(GenesisError):
     """A download was not possible."""
 

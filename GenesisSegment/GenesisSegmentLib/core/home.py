@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-HOME_VARIABLE = "GENESIS_SEGMENT_HOME"
+HOME_VARIABLE, STORE_VARIABLE = "GENESIS_SEGMENT_HOME", "GENESIS_SEGMENT_STORE"
 _NAME = "GenesisSegment"
 
 
@@ -25,11 +25,28 @@ def data_home() -> Path:
     return _of_this_system() / _NAME
 
 
+def store_folder() -> Path:
+    """Where accepted cases are kept: ``cases`` in the data folder, or what ``GENESIS_SEGMENT_STORE`` names."""
+    chosen = os.environ.get(STORE_VARIABLE)
+    return Path(chosen).expanduser().absolute() if chosen else data_home() / "cases"
+
+
+def outbox_folder() -> Path:
+    """Where accepted corrections wait until they are in the store."""
+    return data_home() / "outbox"
+
+
+def versions_folder() -> Path:
+    """Where the models are that learning made."""
+    return data_home() / "versions"
+
+
 def _of_this_system() -> Path:
-    home = Path.home()
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    given = os.environ.get("XDG_DATA_HOME", "")
+    if Path(given).is_absolute():  # relative ones are to be ignored (XDG Base Directory Specification)
+        return Path(given)
     if sys.platform == "darwin":
-        return home / "Library" / "Application Support"
-    given = os.environ.get("XDG_DATA_HOME", "").strip()
-    return Path(given) if given else home / ".local" / "share"
+        return Path.home() / "Library" / "Application Support"
+    return Path.home() / ".local" / "share"

@@ -66,6 +66,11 @@ class Job:
         self._on_cancel.append(stop)
 
     @property
+    def clock(self) -> Callable[[], float]:
+        """Seconds, as the job counts them: in a process that may be stopped, those during which it ran."""
+        return self._clock
+
+    @property
     def is_cancelled(self) -> bool:
         """Whether ``cancel`` was called."""
         return self._cancelled.is_set()

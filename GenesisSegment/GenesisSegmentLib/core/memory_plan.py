@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import ResourceError
+from .i18n import _
 
 GIB = 1024**3
 _RESERVE = 0.85
@@ -47,19 +48,22 @@ def plan_memory(need: MemoryNeed, device: str, free_device: int, free_host: int)
         if need.network + need.ring <= gpu and need.host <= host:
             return MemoryPlan(device, device, False)
         if need.network + need.ring / 2 <= gpu and need.host <= host:
-            note = f"Little free memory on {device}: logits are accumulated in half precision."
+            note = _("Little free memory on {device}: logits are accumulated in half precision.").format(device=device)
             return MemoryPlan(device, device, True, (note,))
         if need.network <= gpu and need.host + need.ring <= host:
-            note = f"Little free memory on {device}: logits are accumulated in main memory, which is slower."
-            return MemoryPlan(device, "cpu", False, (note,))
-    notes = () if device == "cpu" else (f"Too little free memory on {device}: the run goes on the CPU.",)
+            note = _("Little free memory on {device}: logits are accumulated in main memory, which is slower.")
+            return MemoryPlan(device, "cpu", False, (note.format(device=device),))
+    moved = _("Too little free memory on {device}: the run goes on the CPU.")
+    notes = () if device == "cpu" else (moved.format(device=device),)
     if need.host + need.network + need.ring <= host:
         return MemoryPlan("cpu", "cpu", False, notes)
     if need.host + need.network + need.ring / 2 <= host:
-        half = "Little free main memory: logits are accumulated in half precision."
+        half = _("Little free main memory: logits are accumulated in half precision.")
         return MemoryPlan("cpu", "cpu", True, (*notes, half))
     least = (need.host + need.network + need.ring / 2) / _RESERVE
     raise ResourceError(
-        f"This CT needs about {least / GIB:.1f} GB of free main memory; {free_host / GIB:.1f} GB are free.",
-        "Close other programs, ask for fewer classes, crop the CT, or use a coarser model.",
+        _("This CT needs about {needed} GB of free main memory; {free} GB are free.").format(
+            needed=f"{least / GIB:.1f}", free=f"{free_host / GIB:.1f}"
+        ),
+        _("Close other programs, ask for fewer classes, crop the CT, or use a coarser model."),
     )

@@ -2,7 +2,8 @@
 
 A command carries an ``id`` of its own; every event that answers it carries the same. Each command ends in exactly one
 final event: the answer that its docstring names, or :class:`Failure`. Voxels never go through the pipe: they lie in
-files (:mod:`.bulk`), which messages name. Paths are absolute. What events are made of: :mod:`.reports`.
+files (:mod:`.bulk`), which messages name. Paths are absolute. What events are made of: :mod:`.reports`. A text for
+people may carry the literal that it was made of, to be said in their language (:class:`.i18n.Worded`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ HEARTBEAT_SECONDS = 2.0
 FAILURE_CODES = frozenset(
     {
         *("error", "input", "geometry", "model", "resource", "output", "network", "consent", "cancelled"),
+        *("holdout", "learning"),
         "postprocess",  # the published clean-up fails on this prediction, as it does in its release
         "setup",  # a Python package is missing or broken
         "fault",  # unexpected

@@ -29,13 +29,13 @@ KEPT = ("numpy", "scipy", "SimpleITK", "torch", "torchvision", "pydicom", "highd
 _OF_SLICER = ("numpy", "scipy", "SimpleITK")
 _TORCH = "torch"
 _GPU_TWIN = "onnxruntime-gpu"
-_DISK_GB = {"onnx": 1.0, "torch": 15.0}
+_DISK_GB = {"onnx": 1.0, "torch": 15.0, "learn": 15.0}
 _TORCH_MB = 100 if sys.platform == "darwin" else 3000
 
 
 @dataclass(frozen=True)
 class _Needed:
-    """``needed_for``: "engine" (always), "onnx" or "torch". Megabytes with everything that comes along, rounded up."""
+    """``needed_for``: "engine" (always), "onnx", "torch" or "learn". Megabytes with all that comes along."""
 
     name: str
     needed_for: str
@@ -50,14 +50,23 @@ _NEEDED = (
     _Needed("connected-components-3d", "engine", "LGPL-3.0-or-later", 5),
     _Needed("filelock", "engine", "MIT", 1),
     _Needed("jsonschema", "engine", "MIT", 1),
-    _Needed("platformdirs", "engine", "MIT", 1),
     _Needed("psutil", "engine", "BSD-3-Clause", 1),
     _Needed("requests", "engine", "Apache-2.0", 1),
     _Needed("onnxruntime", "onnx", "MIT", 25),
     _Needed(_TORCH, "torch", "BSD-3-Clause", _TORCH_MB),
     _Needed("monai", "torch", "Apache-2.0", 2),
     _Needed("einops", "torch", "MIT", 1),
+    _Needed("SQLAlchemy", "learn", "MIT", 4),
+    _Needed("alembic", "learn", "MIT", 1),
+    _Needed("lightning-fabric", "learn", "Apache-2.0", 4),
+    _Needed("onnx", "learn", "Apache-2.0", 18),
+    _Needed("tensorboardX", "learn", "MIT", 1),
 )
+_OF_ROAD = {
+    "onnx": ("engine", "onnx"),
+    "torch": ("engine", "torch"),
+    "learn": ("engine", "onnx", "torch", "learn"),
+}
 
 
 @dataclass(frozen=True)
@@ -81,11 +90,11 @@ def installed_version(name: str) -> str | None:
 
 
 def check(road: str, find: Find = installed_version, free_bytes: int | None = None) -> SetupReport:
-    """What the road ``onnx`` or ``torch`` needs, and what of it is there.
+    """What the road ``onnx``, ``torch`` or ``learn`` needs, and what of it is there.
 
     ``free_bytes`` is the free space where packages are installed; it is measured where it is not given.
     """
-    packages = tuple(_package(needed, find) for needed in _NEEDED if needed.needed_for in ("engine", road))
+    packages = tuple(_package(needed, find) for needed in _NEEDED if needed.needed_for in _OF_ROAD[road])
     free = (free_bytes if free_bytes is not None else _free_bytes()) / 1e9
     return SetupReport(
         packages=packages,
@@ -201,11 +210,15 @@ def _reason(name: str) -> str:
         "connected-components-3d": _("Finding connected pieces."),
         "filelock": _("Keeping two runs out of each other's way."),
         "jsonschema": _("Checking the list of models."),
-        "platformdirs": _("Finding the folder for models."),
         "psutil": _("Measuring free memory."),
         "requests": _("Downloading models, if you ask for it."),
         "onnxruntime": _("Running the starter model."),
         _TORCH: _("Running the large models; installed by the extension PyTorch."),
         "monai": _("The networks of the large models."),
         "einops": _("A part of the transformer models."),
+        "SQLAlchemy": _("The database of accepted cases."),
+        "alembic": _("Bringing that database up to date."),
+        "lightning-fabric": _("Learning on processors and graphics cards alike."),
+        "onnx": _("Writing a learned model."),
+        "tensorboardX": _("Recording the curves of a round."),
     }[name]

@@ -14,10 +14,13 @@ import typing
 from functools import cache
 from typing import Any, TypeVar
 
+from .i18n import Worded
+
 T = TypeVar("T")
 
 LONGEST_LINE = 16 * 1024 * 1024
 """Bytes. No message comes near it: bulk data does not go through the pipe."""
+_CARRIED = ("text", "context", "template")
 _LARGEST_INT = 2**63 - 1
 _OBJECT = b'{"v":'
 """How every message starts. Inside a JSON string the quotes are escaped, so that this can only be a start."""
@@ -58,7 +61,19 @@ class LineSplitter:
 
 def to_line(document: dict[str, Any]) -> bytes:
     """One JSON object as one line in ASCII, so that names that are no valid Unicode survive too."""
-    return json.dumps(document, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
+    return (
+        json.dumps(_plain(document), ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode("ascii") + b"\n"
+    )
+
+
+def _plain(value: Any) -> Any:
+    """What JSON knows: a text that carries its literal becomes an object."""
+    if isinstance(value, Worded):
+        carried = {"text": str(value), "context": value.context, "template": value.template, "values": value.values}
+        return {name: _plain(part) for name, part in carried.items()}
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def from_line(line: bytes) -> dict[str, Any] | None:
@@ -133,6 +148,8 @@ def _read_tuple(arguments: tuple[Any, ...], value: Any, name: str) -> tuple[Any,
 
 
 def _read_plain(hint: Any, value: Any, name: str) -> Any:
+    if hint is str and isinstance(value, dict):
+        return _read_carried(value, name)
     if hint is bool or hint is str:
         return _checked(value, isinstance(value, hint), name)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= _LARGEST_INT
@@ -141,6 +158,21 @@ def _read_plain(hint: Any, value: Any, name: str) -> Any:
     if hint is float:
         return float(_checked(value, is_number and math.isfinite(value), name))
     raise TypeError(f"A message cannot hold {hint!r} ({name}).")
+
+
+def _read_carried(value: dict[str, Any], name: str) -> Worded:
+    """A text that carries its literal (:class:`.i18n.Worded`)."""
+    text, context, template = (_checked(value.get(part), isinstance(value.get(part), str), name) for part in _CARRIED)
+    values = _checked(value.get("values"), isinstance(value.get("values"), dict), name)
+    return Worded(text, context, template, {str(key): _read_value(item, name) for key, item in values.items()})
+
+
+def _read_value(value: Any, name: str) -> Any:
+    if isinstance(value, dict):
+        return _read_carried(value, name)
+    if isinstance(value, list):
+        return [_read_value(item, name) for item in value]
+    return _checked(value, isinstance(value, (str, int, float)), name)
 
 
 def _checked(value: Any, is_right: bool, name: str) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 from .bulk import BulkStore, holds_volume, read_layer, read_mask, write_volume
 from .errors import Cancelled, GenesisError
 from .geometry import Box
-from .i18n import _
+from .i18n import _, retold
 from .layers import Layer
 from .protocol import (
     EXIT_DEVICE_LOST,
@@ -169,7 +169,10 @@ class WorkerClient:
         return command.id
 
     def pump(self) -> list[Event]:
-        """Events since the last call, each for a command that is still wanted; of progress only the latest."""
+        """Events since the last call, each for a command that is still wanted; of progress only the latest.
+
+        What the process says in words is in the language of the person.
+        """
         now = self._clock()
         events, self._own = self._own, []
         is_empty, heartbeat = False, None
@@ -196,7 +199,7 @@ class WorkerClient:
             self._look_after_store()
         events.extend(self._own)
         self._own = []
-        return _coalesced(events)
+        return [retold(event) for event in _coalesced(events)]
 
     def cancel(self, command_id: str) -> None:
         """Stops a command: asks first, then ends the process. Its final event is a :class:`Failure`, is_cancelled."""
@@ -370,7 +373,7 @@ class WorkerClient:
         for job, pending in tuple(self._jobs.items()):
             pending.missed = 0 if job in held or job in heartbeat.jobs else pending.missed + 1
             if pending.missed >= _MISSED_HEARTBEATS:
-                what = _("The answer of the segmentation process was lost.")
+                what = _("{process} did not send its answer.").format(process=self._launch.name)
                 is_cancelled = pending.cancelled_at is not None
                 self._end(job, _cancelled(job) if is_cancelled else self._lost(job, what, _("Try again.")))
 
@@ -383,9 +386,9 @@ class WorkerClient:
             self._kill()
             self._settle(resend=True)
         elif is_stuck:
-            what = _("The segmentation process does not answer any more; it was ended.")
+            what = _("{process} does not answer any more; it was ended.").format(process=self._launch.name)
             if not self._watchdog.has_spoken:
-                what = _("The segmentation process did not start in time; it was ended.")
+                what = _("{process} did not start in time; it was ended.").format(process=self._launch.name)
             self._lose("worker_lost", what, _("Try again: it starts anew by itself. The log says more."))
 
     def _lose(self, code: str, what: str, remedy: str) -> None:

@@ -32,33 +32,44 @@ _MEMORY_WORDS = ("MemoryError", "bad_alloc", "out of memory", "OutOfMemory")
 
 @dataclass(frozen=True)
 class Launch:
-    """How the worker is started: ``env`` None takes the environment of this process; ``log`` takes its stderr."""
+    """How the worker is started: ``env`` None takes the environment of this process; ``log`` takes its stderr.
+
+    ``title`` is how sentences for the person begin, by default "The segmentation process".
+    """
 
     argv: tuple[str, ...]
     log: Path
     env: Mapping[str, str] | None = None
     cwd: Path | None = None
+    title: str = ""
+
+    @property
+    def name(self) -> str:
+        """How sentences for the person begin."""
+        return self.title or _("The segmentation process")
 
 
 @dataclass(frozen=True)
 class Ended:
     """The process is gone. ``code`` is negative for a signal, None where it could not be started.
 
-    ``words`` is the last line that it wrote to its log.
+    ``words`` is the last line that it wrote to its log, ``title`` as in :class:`Launch`.
     """
 
     code: int | None
     words: str
+    title: str = ""
 
     @property
     def what(self) -> str:
         """A sentence for the person."""
+        name = self.title or _("The segmentation process")
         if self.code is None:
-            return _("The segmentation process could not be started: {words}").format(words=self.words)
+            return _("{process} could not be started: {words}").format(process=name, words=self.words)
         if self.is_out_of_memory:
-            return _("The segmentation process was ended, probably because the memory ran out.")
+            return _("{process} was ended, probably because the memory ran out.").format(process=name)
         said = _(" Its last words: {words}").format(words=self.words) if self.words else ""
-        return _("The segmentation process ended unexpectedly ({code}).").format(code=_named(self.code)) + said
+        return _("{process} ended unexpectedly ({code}).").format(process=name, code=_named(self.code)) + said
 
     @property
     def remedy(self) -> str:
@@ -146,7 +157,7 @@ class WorkerProcess:
             popen = self._start()
         except (OSError, ValueError) as error:
             self._is_over.set()
-            self._inbox.put((self, Ended(None, str(error))))
+            self._inbox.put((self, Ended(None, str(error), self._launch.title)))
             return
         reader = threading.Thread(target=self._read, args=(popen,), name="worker-read", daemon=True)
         writer = threading.Thread(target=self._write, args=(popen,), name="worker-write", daemon=True)
@@ -159,7 +170,7 @@ class WorkerProcess:
             reader.join(_GRACE_S)
         self._is_over.set()
         self._outbox.put(None)
-        self._inbox.put((self, Ended(code, self._last_words())))
+        self._inbox.put((self, Ended(code, self._last_words(), self._launch.title)))
 
     def _start(self) -> subprocess.Popen[bytes]:
         launch = self._launch

@@ -134,21 +134,29 @@ def normalise(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Layout]
 
 
 def initialise_from_genesis(model: nn.Module, checkpoint: Checkpoint) -> None:
-    """Copies the Genesis U-Net, all but its output layer ``out_tr``, into the backbone of a Universal U-Net.
+    """Copies what Models Genesis pre-trained, all but the output layer ``out_tr``, into a model's backbone.
+
+    The Genesis U-Net fits the Universal U-Net, ``genesis_starter`` the starter.
 
     Raises:
-        ModelError: the checkpoint is not a Genesis U-Net, or the model's backbone is not that U-Net.
+        ModelError: the checkpoint is neither, or the model's backbone is another.
     """
+    from .networks.starter import SegResNetBackbone
     from .networks.unet3d import UNet3dBackbone
 
+    fitting: dict[str, type[nn.Module]] = {
+        "genesis_unet3d": UNet3dBackbone,
+        "genesis_starter": SegResNetBackbone,
+    }
     backbone = getattr(model, "backbone", None)
-    if checkpoint.architecture != "genesis_unet3d" or not isinstance(backbone, UNet3dBackbone):
+    if checkpoint.architecture not in fitting or not isinstance(backbone, fitting[checkpoint.architecture]):
         raise ModelError(
             f"{checkpoint.path} ({checkpoint.architecture}) cannot initialise this network.",
-            "Models Genesis weights of its 3-D U-Net fit the Universal Model with the U-Net backbone.",
+            "Models Genesis weights of its 3-D U-Net fit the Universal Model with the U-Net backbone; those of "
+            "the starter's backbone fit the starter.",
         )
     weights = {key: value for key, value in checkpoint.state.items() if not key.startswith("out_tr.")}
-    _require_fit(str(checkpoint.path), "universal_unet", backbone.state_dict(), weights)
+    _require_fit(str(checkpoint.path), checkpoint.architecture, backbone.state_dict(), weights)
     backbone.load_state_dict(weights, strict=True)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..core.errors import ResourceError
+from ..core.i18n import _
 
 RuntimeName = Literal["torch", "onnx"]
 
@@ -68,8 +69,9 @@ def choose_device(wanted: str, runtime: RuntimeName) -> str:
     name = "cuda:0" if wanted == "cuda" else wanted
     if name in gpus:
         return name
-    what = f"The GPU {name} was not found." if name.startswith("cuda:") else f'"{wanted}" is not a device.'
-    raise ResourceError(what, f"Choose from: auto, {', '.join(('cpu', *gpus))}. genesis-segment info says more.")
+    what = _("The GPU {name} was not found.") if name.startswith("cuda:") else _('"{name}" is not a device.')
+    remedy = _("Choose from: {devices}. genesis-segment info says more.")
+    raise ResourceError(what.format(name=name), remedy.format(devices=", ".join(("auto", "cpu", *gpus))))
 
 
 def _gpus(runtime: RuntimeName) -> tuple[str, ...]:

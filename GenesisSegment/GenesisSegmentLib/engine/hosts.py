@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core.classes import class_table
 from ..core.geometry import Box
+from ..core.i18n import _
 from ..core.segmentation import BITS, Segmentation, class_boxes
 from .components import components, dilated
 
@@ -53,8 +54,12 @@ def organs_with_lesions(segmentation: Segmentation) -> tuple[Segmentation, tuple
         changed = np.bitwise_or.reduce(before ^ bits[box.slices], axis=None)
         grown += [f"{names} as {class_table()[c].slug}" for c in known if int(changed) >> (c - 1) & 1]
         unclear += [f"{left} of {names}"] * (left > 0 and len(known) == len(hosts))
-    notes = [f"Organs include their lesions: {', '.join(grown)}."] * bool(grown)
-    notes += [f"Pieces that could belong to either side count as no organ: {', '.join(unclear)}."] * bool(unclear)
+    notes = []
+    if grown:
+        notes.append(_("Organs include their lesions: {organs}.").format(organs=", ".join(grown)))
+    if unclear:
+        text = _("Pieces that could belong to either side count as no organ: {pieces}.")
+        notes.append(text.format(pieces=", ".join(unclear)))
     return Segmentation(bits, segmentation.geometry, segmentation.classes), tuple(notes)
 
 

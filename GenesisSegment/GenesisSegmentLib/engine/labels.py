@@ -16,7 +16,7 @@ A label map holds one class per voxel: where a lesion was painted over its organ
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,39 @@ def _read_label_map(path: Path) -> Labels:
     painted = Segmentation(bits, geometry, classes)
     whole, folded = organs_with_lesions(painted)
     return Labels(whole, (*notes, *folded, *_still_hidden(table, painted, whole)))
+
+
+def read_named(path: Path | str, names: Sequence[str]) -> Labels:
+    """Structures that are none of the classes, by their names in the table of a label map (or of a folder with one).
+
+    They are the classes 1, 2, ... of the result, in the order of ``names``, 32 at most.
+
+    Raises:
+        InputError: there is no such label map, or it does not hold all of the names.
+        GeometryError: the grid cannot be placed.
+    """
+    path = Path(path)
+    path = path / REFERENCE_NAME if path.is_dir() else path
+    table_file = table_path(path)
+    if suffix_of(path) not in _READERS or not path.is_file() or not table_file.is_file():
+        raise InputError(
+            f"There is no label map at {path} with a table of its values beside it, where {', '.join(names)} could be.",
+            'Give a label map (.nii.gz, .nrrd, .mha) and a .json such as {"labels": {"1": "sarcoma"}}.',
+        )
+    table = _json(table_file)
+    _value_table(table, table_file)  # refuses what is no table
+    values: dict[str, list[int]] = {}
+    for value, name in table.get("labels", {}).items():
+        values.setdefault(str(name), []).append(int(value))
+    absent = [name for name in names if name not in values]
+    if absent or len(names) > MAX_CLASSES:
+        what = f"{table_file.name} does not name {', '.join(absent) or f'more than {MAX_CLASSES} structures at once'}."
+        raise InputError(what, f"It names: {', '.join(values)}.")
+    labels, geometry = _read_values(path)
+    bits = np.zeros(labels.shape, dtype=BITS, order="F")
+    for index, name in enumerate(names, 1):
+        bits[np.isin(labels, values[name])] |= BITS(1 << (index - 1))
+    return Labels(Segmentation(bits, geometry, tuple(range(1, len(names) + 1))))
 
 
 def _still_hidden(table: dict[str, Any], painted: Segmentation, whole: Segmentation) -> tuple[str, ...]:

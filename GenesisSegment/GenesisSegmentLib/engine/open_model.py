@@ -28,12 +28,19 @@ def open_segmenter(
         ResourceError: the device does not exist.
     """
     spec = ModelSpec.of(model.name, model.facts)
-    is_onnx = model.path.suffix == ".onnx"
-    name: RuntimeName = runtime or ("onnx" if is_onnx else "torch")
-    if name == "onnx" and not is_onnx:
-        raise ModelError(f"{model.title} is not in ONNX form.", "Use --runtime torch with this model.")
+    name = _runtime_name(model, runtime)
     chosen = choose_device(device, name)
     return Segmenter(spec, _opener(model, name, device, job), chosen, ThisMachine(), job)
+
+
+def open_runtime(model: ResolvedModel, job: Job, device: str = "auto") -> Runtime:
+    """The network of a model on a device, for channels that are no classes of the table.
+
+    Raises:
+        ModelError, ResourceError: see :func:`open_segmenter`.
+    """
+    name = _runtime_name(model, None)
+    return _opener(model, name, device, job)(choose_device(device, name))
 
 
 def load_network(model: ResolvedModel) -> torch.nn.Module:
@@ -59,6 +66,14 @@ def verdicts_for(model: ResolvedModel, device: str, job: Job) -> tuple[PathVerdi
     from .inference.selftest import fast_paths
 
     return fast_paths(load_network(model), model.sha256, device, advance=lambda share: job.check())
+
+
+def _runtime_name(model: ResolvedModel, asked: RuntimeName | None) -> RuntimeName:
+    is_onnx = model.path.suffix == ".onnx"
+    name: RuntimeName = asked or ("onnx" if is_onnx else "torch")
+    if name == "onnx" and not is_onnx:
+        raise ModelError(f"{model.title} is not in ONNX form.", "Use --runtime torch with this model.")
+    return name
 
 
 def _opener(model: ResolvedModel, runtime: RuntimeName, wanted: str, job: Job) -> Callable[[str], Runtime]:

@@ -121,13 +121,13 @@ def draw_overview(volume: Volume, segmentation: Segmentation, title: str, note: 
         panels += [(plane, position, LUNG, WIDTH_PX, top) for plane, (_, top) in zip(PLANES, corners[:2], strict=False)]
         width, windows = round(WIDTH_PX + width_mm * scale + _MARGIN_PX), [SOFT_TISSUE, LUNG]
 
-    sheet = _Sheet.of_size(width, height)
+    sheet = Sheet.of_size(width, height)
     for plane, at, window, left, top in panels:
         image, masks = (plane.cut(array, at[plane.through]) for array in (voxels, bits))
         size_mm = image.shape[1] * spacing[plane.across], image.shape[0] * spacing[plane.up]
         axes = sheet.axes(left, top, size_mm[0] * scale, size_mm[1] * scale)
         _draw_slice(axes, image, masks, present, size_mm, window)
-        _draw_letters(axes, plane, window, size_mm[0] * scale, size_mm[1] * scale)
+        draw_letters(axes, plane, window, size_mm[0] * scale, size_mm[1] * scale)
     _draw_legend(sheet, segmentation, right + _GAP_PX, depth_mm * scale)
     _draw_scale_bar(sheet, scale, width_mm)
     stated = (f"{w.remark or 'soft tissue'}: W {w.width:g}  L {w.level:g}" for w in windows)
@@ -180,7 +180,7 @@ def best_position(
 
 
 @dataclass(frozen=True)
-class _Sheet:
+class Sheet:
     """A black figure measured in pixels from its upper left corner."""
 
     figure: Figure
@@ -188,7 +188,8 @@ class _Sheet:
     height: int
 
     @classmethod
-    def of_size(cls, width: int, height: int) -> _Sheet:
+    def of_size(cls, width: int, height: int) -> Sheet:
+        """A new one."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -197,6 +198,7 @@ class _Sheet:
         return cls(figure, width, height)
 
     def axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """A panel without a frame."""
         bottom = self.height - top - height
         box = (left / self.width, bottom / self.height, width / self.width, height / self.height)
         axes = self.figure.add_axes(box)
@@ -204,6 +206,7 @@ class _Sheet:
         return axes
 
     def write(self, left: float, top: float, text: str, *, size: float, **style: Any) -> None:
+        """Text below ``top``."""
         # A name of a file is plain text, even with dollar signs or with bytes that are none.
         text = text.encode("utf-8", "backslashreplace").decode("utf-8")
         self.figure.text(
@@ -220,28 +223,47 @@ def _draw_slice(
     window: Window,
 ) -> None:
     """A slice (row, column) in grey with the outlines of its classes."""
-    from matplotlib.patheffects import withStroke
+    draw_ct(axes, image, size_mm, window)
+    for c in present:
+        thickness = _LESION_LINE_PX if class_table()[c].is_lesion else _LINE_PX
+        draw_outline(axes, _has(bits, c), size_mm, line_color(c), thickness, has_seam=window is LUNG)
 
-    (rows, columns), (width, height) = image.shape, size_mm
-    low, high = window.limits
+
+def draw_ct(axes: Axes, image: np.ndarray, size_mm: tuple[float, float], window: Window) -> None:
+    """A slice (row, column) of a CT in grey, in millimetres."""
+    (width, height), (low, high) = size_mm, window.limits
     extent = (0, width, height, 0)
     axes.imshow(image, cmap="gray", vmin=low, vmax=high, extent=extent, interpolation="bilinear", aspect="auto")
-    # One empty pixel around, so that a contour closes where an organ is cut by the field of view.
-    x, y = (np.arange(-1, columns + 1) + 0.5) * width / columns, (np.arange(-1, rows + 1) + 0.5) * height / rows
-    padded = np.pad(bits, 1)
-    for c in present:
-        mask = _has(padded, c)
-        if mask.any():
-            structure = class_table()[c]
-            thickness = (_LESION_LINE_PX if structure.is_lesion else _LINE_PX) * 72 / _DPI
-            lines = axes.contour(x, y, mask.astype(float), levels=[0.5], colors=[line_color(c)], linewidths=thickness)
-            if window is LUNG:  # where all soft tissue is white, a dark seam keeps pale lines visible
-                seam = withStroke(linewidth=thickness + _SEAM_PX * 72 / _DPI, foreground="black", alpha=0.5)
-                lines.set(path_effects=[seam], linewidths=thickness + 0.4)
     axes.set(xlim=(0, width), ylim=(height, 0))
 
 
-def _draw_letters(axes: Axes, plane: Plane, window: Window, width_px: float, height_px: float) -> None:
+def draw_outline(
+    axes: Axes,
+    mask: np.ndarray,
+    size_mm: tuple[float, float],
+    color: str | tuple[float, float, float],
+    thickness_px: float = _LINE_PX,
+    has_seam: bool = False,
+    style: str = "solid",
+) -> None:
+    """The outline of a mask (row, column) on a slice; a dark seam keeps it visible where all around it is white."""
+    from matplotlib.patheffects import withStroke
+
+    if not mask.any():
+        return
+    (rows, columns), (width, height) = mask.shape, size_mm
+    # One empty pixel around, so that a contour closes where an organ is cut by the field of view.
+    x, y = (np.arange(-1, columns + 1) + 0.5) * width / columns, (np.arange(-1, rows + 1) + 0.5) * height / rows
+    thickness = thickness_px * 72 / _DPI
+    padded = np.pad(mask.astype(float), 1)
+    lines = axes.contour(x, y, padded, levels=[0.5], colors=[color], linewidths=thickness, linestyles=style)
+    if has_seam:
+        seam = withStroke(linewidth=thickness + _SEAM_PX * 72 / _DPI, foreground="black", alpha=0.5)
+        lines.set(path_effects=[seam], linewidths=thickness + 0.4)
+    axes.set(xlim=(0, width), ylim=(height, 0))
+
+
+def draw_letters(axes: Axes, plane: Plane, window: Window, width_px: float, height_px: float) -> None:
     """Letters of the directions at the edges, left out where a thin panel has no room for them."""
     left, right, top, bottom = plane.letters
     if height_px >= _SMALLEST_LETTERED_PX:
@@ -271,7 +293,7 @@ def _mark(axes: Axes, x: float, y: float, text: str, color: str = "white", size:
     )
 
 
-def _draw_legend(sheet: _Sheet, segmentation: Segmentation, left: float, height: float) -> None:
+def _draw_legend(sheet: Sheet, segmentation: Segmentation, left: float, height: float) -> None:
     """Colour, name and volume of every computed class, from the top downwards, then in further columns."""
     present = segmentation.present()
     absent = tuple(c for c in segmentation.classes if c not in present)
@@ -291,7 +313,7 @@ def _draw_legend(sheet: _Sheet, segmentation: Segmentation, left: float, height:
         sheet.write(x + _LEGEND_COLUMN_PX, y, value, size=10.5, color=color, ha="right")
 
 
-def _draw_scale_bar(sheet: _Sheet, scale: float, width_mm: float) -> None:
+def _draw_scale_bar(sheet: Sheet, scale: float, width_mm: float) -> None:
     """A bar at the foot that holds for all planes, in the largest round length that is short beside the patient."""
     from matplotlib.patches import Rectangle
 

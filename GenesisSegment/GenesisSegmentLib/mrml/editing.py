@@ -20,7 +20,8 @@ from ..core.geometry import Box
 from ..core.i18n import _
 from .arrays import label_image
 from .nodes import segment_of, volume_of
-from .reading import check_lattice, read_mask
+from .reading import read_mask
+from .stored import check_lattice
 from .tags import check_not_protected, is_protected
 from .volumes import placement, placement_under
 from .writing import segments_of

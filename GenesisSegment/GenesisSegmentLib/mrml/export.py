@@ -18,12 +18,13 @@ from ..core.classes import class_table
 from ..core.errors import InputError, OutputError
 from ..core.files import atomic_folder
 from ..core.i18n import _
+from ..core.pieces import finished
 from .arrays import image_matrix, label_image, to_vtk
+from .counting import count_changes
 from .nodes import volume_of
-from .proposal import count_changes
 from .reading import bit_planes, class_numbers, read_label_map
 from .surfaces import closed_surface
-from .table import cells_of, refresh_table, table_of
+from .table import cells_of, refreshing, table_of
 from .tags import class_of
 from .volumes import parent_to_world, placement
 from .writing import binary, segments_of
@@ -195,7 +196,7 @@ def _write_csv(node: Any, folder: Path, stem: str, _order: Sequence[int]) -> Non
     table = table_of(node)
     if table is None:
         raise InputError(_("There is no measurement table."), _("Segment the CT again to measure it."))
-    refresh_table(node, count_changes(node))
+    finished(refreshing(node, count_changes(node)))
     with (folder / f"{stem}.csv").open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows(cells_of(table.GetTable()))
 

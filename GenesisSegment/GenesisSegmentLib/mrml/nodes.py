@@ -16,6 +16,8 @@ PART = "GenesisSegment.Part"
 SEGMENTATION, PROPOSAL, DIFFERENCE, PARTIAL = "segmentation", "proposal", "difference", "partial"
 PROPOSAL_ROLE, TABLE_ROLE = "GenesisSegment.Proposal", "GenesisSegment.Measurements"
 """Node references of our segmentation. That to the CT is Slicer's own: the reference image geometry."""
+EARLIER_ROLE = "GenesisSegment.EarlierProposal"
+"""Node reference to what the run before proposed: Undo brings its segments back. Not saved, for Undo is not either."""
 OWNER_ROLE = "GenesisSegment.Segmentation"
 """Node reference of a proposal back to the segmentation it belongs to."""
 

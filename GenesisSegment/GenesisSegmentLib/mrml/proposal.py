@@ -1,11 +1,12 @@
 """What the model proposed, kept beside the segmentation that is being corrected, and how the two differ.
 
-The proposal is a hidden segmentation node with the same segment IDs; it is saved with the scene like any other node.
+The proposal is a hidden segmentation node; it is saved with the scene like any other node. What the run before proposed
+is kept in a second one: Undo brings the segments of that run back, and they are compared with what was proposed then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -13,10 +14,12 @@ import numpy as np
 import slicer
 
 from ..core.errors import InputError
+from ..core.geometry import Box
 from ..core.i18n import _
-from .arrays import label_image
+from .arrays import image_matrix, label_image, start_of, voxels
 from .nodes import (
     DIFFERENCE,
+    EARLIER_ROLE,
     OWNER_ROLE,
     PART,
     PROPOSAL,
@@ -30,9 +33,10 @@ from .nodes import (
     volume_of,
 )
 from .prepared import Prepared
-from .reading import bit_planes, class_numbers, read_mask
+from .reading import box_around, read_mask, read_single
+from .tags import RUN_TAG, tag_of
 from .volumes import placement
-from .writing import binary, create_node, put_layers
+from .writing import binary, class_numbers, create_node, put_layers, segments_of
 
 ADDED, REMOVED = (0.2, 0.8, 0.2), (0.9, 0.2, 0.2)
 """Colours of the difference."""
@@ -63,67 +67,133 @@ def _released(node: Any) -> bool:
         return False
     with modifying(node):
         node.RemoveAttribute(PART)
-        node.SetNodeReferenceID(PROPOSAL_ROLE, None)
-        node.SetNodeReferenceID(TABLE_ROLE, None)
+        for role in (PROPOSAL_ROLE, EARLIER_ROLE, TABLE_ROLE):
+            node.SetNodeReferenceID(role, None)
     return True
 
 
-def keep_proposal(node: Any, layers: Sequence[Prepared], undo: ExitStack) -> None:
-    """Keeps layers as the proposal of a segmentation; classes that they do not name stay as proposed before."""
+def proposals_of(node: Any) -> dict[str, tuple[Any, str]]:
+    """Where the proposal of each segment that a model wrote lies: node and segment ID, by ID of the segment.
+
+    Of the runs that are known, it is the one that the segment comes from, as its tag says. A segment without that tag,
+    for example from a scene of an older version, belongs to the last one.
+    """
+    last, earlier = proposal_of(node), node.GetNodeReference(EARLIER_ROLE)
+    known: dict[tuple[str, int], tuple[Any, str]] = {}
+    for kept in (earlier, last):
+        for segment_id, index in class_numbers(kept).items() if kept is not None else ():
+            place = kept, segment_id
+            known["", index] = known[_run_of(kept, segment_id), index] = place
+    found = {i: known.get((_run_of(node, i), index)) for i, index in class_numbers(node).items()}
+    return {segment_id: place for segment_id, place in found.items() if place is not None}
+
+
+def runs_of(node: Any) -> frozenset[str]:
+    """The runs whose proposals are known."""
+    proposals = [node.GetNodeReference(role) for role in (PROPOSAL_ROLE, EARLIER_ROLE)]
+    return frozenset(_run_of(kept, i) for kept in proposals if kept for i, _segment in segments_of(kept))
+
+
+def keep_proposal(node: Any, layers: Sequence[Prepared], run: str, undo: ExitStack) -> None:
+    """Keeps layers as the proposal of a segmentation; classes that they do not name stay as proposed before.
+
+    To be called before the layers are put into the segmentation itself: what was proposed for the segments that they
+    replace becomes the earlier proposal.
+    """
+    _keep_earlier(node, {c for layer in layers for c in layer.classes}, undo)
     kept = proposal_of(node)
     if kept is None:
-        volume = volume_of(node)
-        kept = create_node(node.GetScene(), volume, _("{name} proposal").format(name=node.GetName()), PROPOSAL)
-        undo.callback(remove_node, kept)
-        hide_from_lists(kept)
-        _as_outlines(kept)
+        kept = _create(node, undo)
         node.SetNodeReferenceID(PROPOSAL_ROLE, kept.GetID())
-        kept.SetNodeReferenceID(OWNER_ROLE, node.GetID())
-    put_layers(kept, [layer.copy() for layer in layers], undo)
+    put_layers(kept, [layer.copy() for layer in layers], run, undo)
+
+
+def _keep_earlier(node: Any, replaced: Collection[int], undo: ExitStack) -> None:
+    """Images are copied, each once: Slicer clears the voxels of a segment that is removed, wherever else they are."""
+    numbers, last = class_numbers(node), proposal_of(node)
+    places = [place for i, place in proposals_of(node).items() if numbers[i] in replaced or place[0] is not last]
+    undo.callback(node.SetNodeReferenceID, EARLIER_ROLE, node.GetNodeReferenceID(EARLIER_ROLE))
+    if not places:
+        node.SetNodeReferenceID(EARLIER_ROLE, None)
+        return
+    earlier, copies = _create(node, undo), {}
+    earlier.SetSaveWithScene(False)
+    for owner, segment_id in places:
+        segment, twin = owner.GetSegmentation().GetSegment(segment_id), slicer.vtkSegment()
+        image = segment.GetRepresentation(binary())
+        if image not in copies:
+            copies[image] = label_image(voxels(image), image_matrix(image), start_of(image))
+        twin.DeepCopyMetadata(segment)
+        twin.SetLabelValue(segment.GetLabelValue())
+        twin.AddRepresentation(binary(), copies[image])
+        earlier.GetSegmentation().AddSegment(twin, segment_id)
+    node.SetNodeReferenceID(EARLIER_ROLE, earlier.GetID())
+
+
+def _create(node: Any, undo: ExitStack) -> Any:
+    kept = create_node(node.GetScene(), volume_of(node), _("{name} proposal").format(name=node.GetName()), PROPOSAL)
+    undo.callback(remove_node, kept)
+    hide_from_lists(kept)
+    _as_outlines(kept)
+    kept.SetNodeReferenceID(OWNER_ROLE, node.GetID())
+    return kept
+
+
+def _run_of(node: Any, segment_id: str) -> str:
+    return tag_of(node.GetSegmentation().GetSegment(segment_id), RUN_TAG)
 
 
 def drop_orphans(scene: Any, volume_id: str) -> None:
-    """Takes away proposals of a volume whose segmentation was deleted: nobody could see or remove them."""
-    owned = {proposal_of(node) for node in segmentations_of(scene, volume_id)}
+    """Takes away proposals of a volume that no segmentation refers to any more: nobody could see or remove them."""
+    owners = segmentations_of(scene, volume_id)
+    owned = {node.GetNodeReference(role) for node in owners for role in (PROPOSAL_ROLE, EARLIER_ROLE)}
     for kept in parts_of(scene, volume_id, PROPOSAL):
         if kept not in owned:
             remove_node(kept)
 
 
 def show_proposal(node: Any, is_shown: bool) -> None:
-    """Shows or hides the proposal, as outlines over the segmentation.
+    """Shows or hides the proposals of the segments, as outlines over the segmentation.
 
     Raises:
         InputError: there is none.
     """
-    _needed(node).GetDisplayNode().SetVisibility(is_shown)
+    _check_kept(node)
+    places = proposals_of(node).values()
+    for kept in (proposal_of(node), node.GetNodeReference(EARLIER_ROLE)):
+        if kept is not None:
+            display, chosen = kept.GetDisplayNode(), {segment_id for owner, segment_id in places if owner is kept}
+            with modifying(display):
+                for segment_id, _segment in segments_of(kept):
+                    display.SetSegmentVisibility(segment_id, segment_id in chosen)
+                display.SetVisibility(is_shown)
+
+
+def difference(node: Any, segment_id: str) -> tuple[Box, np.ndarray, np.ndarray] | None:
+    """The box in which a segment differs from its proposal, and the masks (i, j, k) of segment and proposal in it.
+
+    Returns:
+        The box on the grid of the CT, or None where they are the same.
+
+    Raises:
+        InputError: no model wrote this segment, or what it proposed is no longer known.
+    """
+    grid = placement(volume_of(node)).geometry
+    kept, kept_id = _place(node, segment_id)
+    box = box_around(read_single(node, segment_id, grid), read_single(kept, kept_id, grid))
+    if box is None:
+        return None
+    part = grid.cropped(box)
+    return box, read_mask(node, segment_id, part), read_mask(kept, kept_id, part)
 
 
 def proposed_mask(node: Any, segment_id: str) -> np.ndarray:
     """Boolean mask (i, j, k), on the grid of the CT, of what was proposed for a segment.
 
     Raises:
-        InputError: no model wrote this segment.
+        InputError: as :func:`difference`.
     """
-    return read_mask(_needed(node), _proposed_id(node, segment_id), placement(volume_of(node)).geometry)
-
-
-def count_changes(node: Any) -> dict[str, int]:
-    """Voxels by which each segment that a model wrote differs from its proposal, by segment ID."""
-    kept = proposal_of(node)
-    if kept is None:
-        return {}
-    numbers, grid = class_numbers(node), placement(volume_of(node)).geometry
-    proposed = {i: c for i, c in class_numbers(kept).items() if c in numbers.values()}
-    counts = dict.fromkeys(numbers.values(), 0)
-    pairs = zip(bit_planes(node, grid, numbers), bit_planes(kept, grid, proposed), strict=True)
-    for (_k, now), (_same, before) in pairs:
-        differs = now ^ before
-        differs = differs[differs != 0]
-        if differs.size:
-            for index in counts:
-                counts[index] += int(np.count_nonzero(differs >> np.uint32(index - 1) & np.uint32(1)))
-    return {segment_id: counts[index] for segment_id, index in numbers.items()}
+    return read_mask(*_place(node, segment_id), placement(volume_of(node)).geometry)
 
 
 def show_difference(node: Any, segment_id: str) -> Any:
@@ -133,11 +203,14 @@ def show_difference(node: Any, segment_id: str) -> Any:
         InputError: no model wrote this segment.
     """
     volume = volume_of(node)
-    place = placement(volume)
-    before, now = proposed_mask(node, segment_id), read_mask(node, segment_id, place.geometry)
-    labels = np.zeros(place.shape, np.uint8, order="F")
-    labels[now & ~before], labels[before & ~now] = 1, 2
-    image = label_image(labels, place.matrix, place.start)
+    place, found = placement(volume), difference(node, segment_id)
+    box = found[0] if found else Box((0, 0, 0), (1, 1, 1))
+    labels = np.zeros(box.shape, np.uint8, order="F")
+    if found:
+        _box, now, before = found
+        labels[now & ~before], labels[before & ~now] = 1, 2
+    i, j, k = (a + b for a, b in zip(place.start, box.start, strict=True))
+    image = label_image(labels, place.matrix, (i, j, k))
     hide_difference(node)
     shown = create_node(node.GetScene(), volume, _("{name} changes").format(name=node.GetName()), DIFFERENCE)
     shown.SetSaveWithScene(False)
@@ -158,19 +231,17 @@ def hide_difference(node: Any) -> None:
         remove_node(shown)
 
 
-def _needed(node: Any) -> Any:
-    kept = proposal_of(node)
-    if kept is None:
+def _check_kept(node: Any) -> None:
+    if proposal_of(node) is None:
         raise InputError(_("The proposal of the model is no longer there."), _("Segment the CT again."))
-    return kept
 
 
-def _proposed_id(node: Any, segment_id: str) -> str:
-    index = class_numbers(node).get(segment_id)
-    found = [i for i, c in class_numbers(_needed(node)).items() if c == index]
-    if not found:
+def _place(node: Any, segment_id: str) -> tuple[Any, str]:
+    _check_kept(node)
+    place = proposals_of(node).get(segment_id)
+    if place is None:
         raise InputError(_("No model proposed this segment."), _("Choose a segment that a model wrote."))
-    return found[0]
+    return place
 
 
 def _as_outlines(node: Any) -> None:

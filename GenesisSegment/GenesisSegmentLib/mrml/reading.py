@@ -10,81 +10,104 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import slicer
 
-from ..core.errors import GeometryError
 from ..core.geometry import Box, Geometry
-from ..core.i18n import _
 from ..core.segmentation import BITS, Segmentation
-from .arrays import image_matrix, start_of, to_vtk, voxels
-from .volumes import parent_to_world
-from .writing import binary, class_numbers, segments_of
+from .stored import Stored, stored_images
+from .writing import class_numbers
 
 _SLAB = 4
 """Planes that are worked on at a time: little memory, and they stay in the processor's cache."""
-_ALIGNED = 1e-3
-"""Deviation, in voxels at the far corner of the image, up to which two lattices count as one."""
+
+
+class BitPlanes:
+    """Segments as uint32 bits (i, j, k), some planes at a time: bit ``number - 1`` is set where a segment is."""
+
+    def __init__(self, images: Sequence[tuple[Stored, np.ndarray]], shape: tuple[int, int, int]) -> None:
+        """``images`` come with a table from label to bits."""
+        self._images = tuple(images)
+        self.shape = shape
+
+    @classmethod
+    def of(cls, node: Any, grid: Geometry, numbers: Mapping[str, int]) -> BitPlanes:
+        """Those of a segmentation on ``grid`` (world), by segment ID.
+
+        Raises:
+            GeometryError: as :func:`stored_images`.
+        """
+        return cls([(image, _table(image, numbers)) for image in stored_images(node, grid)], grid.shape)
+
+    def __add__(self, other: BitPlanes) -> BitPlanes:
+        return BitPlanes((*self._images, *other._images), self.shape)
+
+    def slabs(self, planes: int = _SLAB) -> Iterator[tuple[int, int]]:
+        """First and last + 1 of a few planes at a time, all in all the whole grid."""
+        for k0 in range(0, self.shape[2], planes):
+            yield k0, min(k0 + planes, self.shape[2])
+
+    def bits(self, k0: int, k1: int) -> np.ndarray:
+        """Planes k0 to k1."""
+        bits = np.zeros((*self.shape[:2], k1 - k0), BITS, order="F")
+        self.add_to(bits, k0)
+        return bits
+
+    def add_to(self, bits: np.ndarray, k0: int) -> None:
+        """Sets the bits in an array of some planes, the first of which is ``k0``."""
+        for image, table in self._images:
+            labels, where = image.piece(k0, k0 + bits.shape[2], self.shape)
+            if labels.any():
+                bits[where] |= table[labels]
+
+    def are_shared(self, k0: int, k1: int) -> bool:
+        """Whether more than one image has a voxel there; within one, segments share none."""
+        return sum(bool(image.piece(k0, k1, self.shape)[0].any()) for image, _table in self._images) > 1
+
+    def are_stored_alike(self, other: BitPlanes, k0: int, k1: int) -> bool:
+        """Whether planes are the same as those of another, seen from the labels alone, which takes a tenth of the time.
+
+        Where not, the bits may be the same all the same.
+        """
+        if len(self._images) != len(other._images):
+            return False
+        for (image, table), (other_image, other_table) in zip(self._images, other._images, strict=True):
+            labels, where = image.piece(k0, k1, self.shape)
+            others, elsewhere = other_image.piece(k0, k1, self.shape)
+            is_alike = where == elsewhere and np.array_equal(table, other_table) and np.array_equal(labels, others)
+            if not is_alike and (labels.any() or others.any()):
+                return False
+        return True
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
-    """A shared image on the grid of the CT: ``labels`` (i, j, k) with the first voxel at ``start``; ``values`` says
-    which label belongs to which segment."""
+class Single:
+    """One segment, plane by plane: voxels of ``stored`` with the label ``value``."""
 
-    labels: np.ndarray
-    start: tuple[int, int, int]
-    values: Mapping[str, int]
+    stored: Stored | None
+    value: int
+    shape: tuple[int, int, int]
 
-    def piece(self, k0: int, k1: int, shape: tuple[int, int, int]) -> tuple[np.ndarray, tuple[slice, slice, slice]]:
-        """Labels within the grid on planes k0..k1, and where they belong in an array of these planes."""
-        box = [
-            (max(low, s), min(high, s + n))
-            for low, high, s, n in zip((0, 0, k0), (*shape[:2], k1), self.start, self.labels.shape, strict=True)
-        ]
-        if any(a >= b for a, b in box):
-            return np.zeros((0, 0, 0), np.uint8), (slice(0, 0),) * 3
-        own = tuple(slice(a - s, b - s) for (a, b), s in zip(box, self.start, strict=True))
-        (i0, i1), (j0, j1), (a, b) = box
-        return self.labels[own], (slice(i0, i1), slice(j0, j1), slice(a - k0, b - k0))
+    @property
+    def box(self) -> Box:
+        """Where the image of the segment lies on the grid; the segment itself may be smaller."""
+        if self.stored is None:
+            return Box((0, 0, 0), (0, 0, 0))
+        _labels, where = self.stored.piece(0, self.shape[2], self.shape)
+        return Box(tuple(part.start for part in where), tuple(part.stop for part in where))  # type: ignore[arg-type]
 
-
-def stored_images(node: Any, grid: Geometry) -> list[Stored]:
-    """Every image of a segmentation once, on ``grid`` (world); one on another lattice is resampled, nearest voxel.
-
-    Raises:
-        GeometryError: the segmentation lies under a non-linear transform.
-    """
-    to_world = parent_to_world(node)
-    by_image: dict[int, tuple[Any, dict[str, int]]] = {}
-    for segment_id, segment in segments_of(node):
-        image = segment.GetRepresentation(binary())
-        if image is not None and voxels(image).size:
-            by_image.setdefault(id(image), (image, {}))[1][segment_id] = segment.GetLabelValue()
-    return [_on_grid(image, values, to_world, grid) for image, values in by_image.values()]
-
-
-def check_lattice(node: Any, grid: Geometry) -> None:
-    """Refuses to change a segmentation that has an image on another lattice than ``grid`` (world).
-
-    Slicer would resample that image, and all segments in it, to the lattice of the change. One whose axes only run the
-    other way loses nothing by that: so lies the result of a left-handed CT after its scene was saved and read.
-
-    Raises:
-        GeometryError: it has one; or as :func:`stored_images`.
-    """
-    to_world = parent_to_world(node)
-    for _segment_id, segment in segments_of(node):
-        image = segment.GetRepresentation(binary())
-        if image is not None and voxels(image).size and not _has_same_points(image, to_world, grid):
-            raise GeometryError(
-                _("{name} does not lie on the voxels of the CT, so that this change would alter its shape.").format(
-                    name=segment.GetName()
-                ),
-                _(
-                    "In the Segment Editor, press the button Specify geometry beside the source volume, choose the CT "
-                    "as source geometry with an oversampling factor of 1, and try again."
-                ),
-            )
+    def planes(self, k0: int, k1: int, box: Box) -> np.ndarray:
+        """Boolean mask (i, j, k) of the planes k0 to k1 of the grid, within the sides of ``box``."""
+        (i0, i1), (j0, j1) = ((box.start[axis], box.stop[axis]) for axis in (0, 1))
+        shape = i1 - i0, j1 - j0, k1 - k0
+        if self.stored is None:
+            return np.zeros(shape, bool, order="F")
+        labels, (i, j, k) = self.stored.piece(k0, k1, self.shape)
+        found = labels == self.value
+        if found.shape == shape and (i.start, j.start) == (i0, j0):
+            return found
+        mask = np.zeros(shape, bool, order="F")
+        if found.size:
+            mask[i.start - i0 : i.stop - i0, j.start - j0 : j.stop - j0, k] = found
+        return mask
 
 
 def read_mask(node: Any, segment_id: str, grid: Geometry) -> np.ndarray:
@@ -101,26 +124,46 @@ def read_mask(node: Any, segment_id: str, grid: Geometry) -> np.ndarray:
     return mask
 
 
-def read_part(node: Any, segment_id: str, grid: Geometry) -> tuple[tuple[slice, slice, slice], np.ndarray]:
-    """Where on ``grid`` the image of a segment lies, and the boolean mask (i, j, k) of the segment there.
+def bit_planes(node: Any, grid: Geometry, numbers: Mapping[str, int]) -> Iterator[tuple[int, np.ndarray]]:
+    """The bits of :class:`BitPlanes`, a few planes at a time: first k, then bits."""
+    planes = BitPlanes.of(node, grid, numbers)
+    for k0, k1 in planes.slabs():
+        yield k0, planes.bits(k0, k1)
+
+
+def read_single(node: Any, segment_id: str, grid: Geometry) -> Single:
+    """One segment on ``grid`` (world), of which nothing is copied; empty where it has no voxels.
 
     Raises:
         GeometryError: as :func:`stored_images`.
     """
-    for stored in stored_images(node, grid):
-        if segment_id in stored.values:
-            labels, where = stored.piece(0, grid.shape[2], grid.shape)
-            return where, labels == stored.values[segment_id]
-    return (slice(0, 0),) * 3, np.zeros((0, 0, 0), bool)
+    found = next((image for image in stored_images(node, grid) if segment_id in image.values), None)
+    return Single(found, found.values[segment_id] if found else 0, grid.shape)
 
 
-def bit_planes(node: Any, grid: Geometry, numbers: Mapping[str, int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Plane by plane, uint32 bits (i, j, few k): bit ``number - 1`` is set where a segment is; first k, then bits."""
-    images = _with_tables(node, grid, numbers)
-    for k0 in range(0, grid.shape[2], _SLAB):
-        bits = np.zeros((*grid.shape[:2], min(_SLAB, grid.shape[2] - k0)), BITS, order="F")
-        _add_bits(bits, k0, grid, images)
-        yield k0, bits
+def box_around(one: Single, other: Single | None = None) -> Box | None:
+    """The box of all voxels of a segment, or of those by which two segments differ; None where there is none."""
+    both = [single.box for single in (one, other) if single is not None and single.stored is not None]
+    if not both:
+        return None
+    box = Box.joined(both)
+    hit_i, hit_j, hit_k = (np.zeros(n, bool) for n in box.shape)
+    for k0 in range(box.start[2], box.stop[2], 2 * _SLAB):
+        k1 = min(k0 + 2 * _SLAB, box.stop[2])
+        found = one.planes(k0, k1, box)
+        if other is not None:
+            found = found != other.planes(k0, k1, box)
+        if found.any():
+            flat = np.logical_or.reduce(found, axis=2)
+            hit_i |= np.logical_or.reduce(flat, axis=1)
+            hit_j |= flat.any(axis=0)
+            hit_k[k0 - box.start[2] : k1 - box.start[2]] = found.any(axis=(0, 1))
+    if not hit_k.any():
+        return None
+    edges = [np.flatnonzero(hit) for hit in (hit_i, hit_j, hit_k)]
+    start = tuple(a + int(e[0]) for a, e in zip(box.start, edges, strict=True))
+    stop = tuple(a + int(e[-1]) + 1 for a, e in zip(box.start, edges, strict=True))
+    return Box(start, stop)  # type: ignore[arg-type]
 
 
 def read_segmentation(node: Any, grid: Geometry) -> Segmentation:
@@ -130,10 +173,10 @@ def read_segmentation(node: Any, grid: Geometry) -> Segmentation:
         GeometryError: as :func:`stored_images`.
     """
     numbers = class_numbers(node)
-    images = _with_tables(node, grid, numbers)
+    planes = BitPlanes.of(node, grid, numbers)
     bits = np.zeros(grid.shape, BITS, order="F")  # memory of planes without a segment is never touched
-    for k0 in range(0, grid.shape[2], _SLAB):
-        _add_bits(bits[:, :, k0 : k0 + _SLAB], k0, grid, images)
+    for k0, k1 in planes.slabs():
+        planes.add_to(bits[:, :, k0:k1], k0)
     return Segmentation(bits, grid, tuple(sorted(set(numbers.values()))))
 
 
@@ -164,115 +207,9 @@ def read_label_map(node: Any, grid: Geometry, order: Sequence[tuple[str, int]]) 
     return labels
 
 
-@dataclass(frozen=True)
-class Changes:
-    """Voxels that one mask has more and less than another, and the box around both."""
-
-    added: int = 0
-    removed: int = 0
-    box: Box | None = None
-
-    @property
-    def total(self) -> int:
-        """Voxels that differ."""
-        return self.added + self.removed
-
-
-def changes_between(before: np.ndarray, after: np.ndarray) -> Changes:
-    """What differs between two boolean masks (i, j, k)."""
-    differs = before != after
-    count = int(np.count_nonzero(differs))
-    added = int(np.count_nonzero(differs & after)) if count else 0
-    return Changes(added, count - added, Box.around(differs) if count else None)
-
-
-def _with_tables(node: Any, grid: Geometry, numbers: Mapping[str, int]) -> list[tuple[Stored, np.ndarray]]:
-    return [(image, _table(image, numbers)) for image in stored_images(node, grid)]
-
-
-def _add_bits(bits: np.ndarray, k0: int, grid: Geometry, images: list[tuple[Stored, np.ndarray]]) -> None:
-    """Sets the bits of images in an array of some planes, the first of which is ``k0``."""
-    for image, table in images:
-        labels, where = image.piece(k0, k0 + bits.shape[2], grid.shape)
-        if labels.any():
-            bits[where] |= table[labels]
-
-
 def _table(stored: Stored, numbers: Mapping[str, int]) -> np.ndarray:
     table = np.zeros(256, BITS)
     for segment_id, value in stored.values.items():
         if segment_id in numbers:
             table[value] |= BITS(1 << (numbers[segment_id] - 1))
     return table
-
-
-def _on_grid(image: Any, values: dict[str, int], to_world: np.ndarray, grid: Geometry) -> Stored:
-    if (start := _start_on(image, to_world, grid)) is not None:
-        return _compact(Stored(voxels(image), start, values))
-    reference, result = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
-    reference.SetExtent(*(edge for n in grid.shape for edge in (0, n - 1)))
-    reference.SetImageToWorldMatrix(to_vtk(grid.ijk_to_ras))
-    moved = slicer.vtkOrientedImageData()
-    moved.ShallowCopy(image)
-    moved.SetImageToWorldMatrix(to_vtk(to_world @ image_matrix(image)))
-    slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(moved, reference, result)
-    return _compact(Stored(voxels(result), start_of(result), values))
-
-
-def _has_same_points(image: Any, to_world: np.ndarray, grid: Geometry) -> bool:
-    """Whether the voxels of an image lie on those of ``grid``, its axes in any order and direction."""
-    change = np.linalg.inv(grid.ijk_to_ras) @ to_world @ image_matrix(image)
-    whole = np.rint(change)
-    is_turn = bool((np.abs(whole[:3, :3]).sum(axis=0) == 1).all() and (np.abs(whole[:3, :3]).sum(axis=1) == 1).all())
-    return is_turn and _deviation(image, change, whole) <= _ALIGNED
-
-
-def _deviation(image: Any, one: np.ndarray, other: np.ndarray) -> float:
-    """How far apart two matrices carry the corners of an image, at most."""
-    extent = image.GetExtent()
-    corners = np.array([[a, b, c, 1.0] for a in extent[:2] for b in extent[2:4] for c in extent[4:]]).T
-    return float(np.abs((one - other) @ corners).max())
-
-
-def _has_same_voxels(image: Any, to_world: np.ndarray, grid: Geometry) -> bool:
-    """Whether the voxels of an image are some of the lattice of ``grid``, its axes in any order and direction.
-
-    Slicer turns the axes of a left-handed CT when it reads it from a file, but not those of its segmentation.
-    """
-    change = _change(image, to_world, grid)
-    turn = np.rint(change)
-    is_turn = np.array_equal(turn[:3, :3] @ turn[:3, :3].T, np.eye(3))
-    return is_turn and np.abs((change - turn) @ _corners(image)).max() <= _ALIGNED
-
-
-def _start_on(image: Any, to_world: np.ndarray, grid: Geometry) -> tuple[int, int, int] | None:
-    """Index of the first voxel of an image on the lattice of ``grid``; None where it lies on another lattice."""
-    change = _change(image, to_world, grid)
-    shift = np.rint(change[:3, 3])
-    expected = np.eye(4)
-    expected[:3, 3] = shift
-    if np.abs((change - expected) @ _corners(image)).max() > _ALIGNED:
-        return None
-    i, j, k = (int(s + n) for s, n in zip(shift, start_of(image), strict=True))
-    return i, j, k
-
-
-def _change(image: Any, to_world: np.ndarray, grid: Geometry) -> np.ndarray:
-    """Indices of an image to indices of ``grid``, 4x4."""
-    return np.linalg.inv(grid.ijk_to_ras) @ to_world @ image_matrix(image)
-
-
-def _corners(image: Any) -> np.ndarray:
-    extent = image.GetExtent()
-    return np.array([[a, b, c, 1.0] for a in extent[:2] for b in extent[2:4] for c in extent[4:]]).T
-
-
-def _compact(stored: Stored) -> Stored:
-    """The image with labels as uint8; Slicer takes a wider type where label values need it."""
-    if stored.labels.dtype == np.uint8:
-        return stored
-    values = dict(zip(stored.values, range(1, len(stored.values) + 1), strict=True))
-    labels = np.zeros(stored.labels.shape, np.uint8, order="F")
-    for segment_id, value in stored.values.items():
-        labels[stored.labels == value] = values[segment_id]
-    return Stored(labels, stored.start, values)

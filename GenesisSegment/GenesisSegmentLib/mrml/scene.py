@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,13 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from ..core.corrections import AcceptedClass
 from ..core.errors import GenesisError, InputError, OutputError
 from ..core.files import atomic_folder
 from ..core.geometry import Box, Geometry
 from ..core.i18n import _
-from ..core.layers import Layer, overlaps
-from ..core.workflow.ports import ExportRequest, ResultText, SceneParameters, SegmentState, Snapshot
+from ..core.layers import Layer
+from ..core.pieces import Pieces, finished, steady
+from ..core.workflow.ports import ExportRequest, ResultText, Reviewed, SceneParameters, SegmentState, Snapshot
 from . import proposal, surfaces
+from .accepted import ACCEPTED, patient_id, reading_reviewed, reviewed_version
+from .copying import copying
+from .counting import counting, overlapping
 from .editing import Edit, Editor
 from .export import export_files
 from .guard import Guard
@@ -24,12 +30,21 @@ from .parameters import keep_segmentation, load_parameters, save_parameters
 from .partial import discard_partials, show_partial
 from .prepared import prepare
 from .proposal import proposal_of
-from .reading import bit_planes, class_numbers, read_mask
-from .table import refresh_table, table_of, write_table
+from .table import refreshing, table_of, write_table
 from .tags import is_locked, is_reviewed, set_locked, set_reviewed
 from .versions import changes_version, voxels_version
-from .volumes import Fingerprints, check_node, ct_node, frame_note, placement, placement_under, take_snapshot
-from .writing import create_node, kept_classes, put_layers, segments_of, to_voxels
+from .volumes import (
+    Fingerprints,
+    check_from_dicom,
+    check_node,
+    ct_node,
+    frame_note,
+    is_from_dicom,
+    placement,
+    placement_under,
+    version_of,
+)
+from .writing import class_numbers, create_node, kept_classes, put_layers, segments_of, to_voxels
 
 DicomExporter = Callable[[Any, Any, Path], Sequence[Path]]
 """Writes a segmentation node of a volume node as DICOM SEG into a folder; returns the files."""
@@ -51,9 +66,23 @@ class Scene:
     # --- the CT
 
     def snapshot(self, volume_id: str) -> Snapshot:
-        """Copy of a CT, or the reason why it cannot be used, as :func:`.volumes.take_snapshot`."""
-        node = ct_node(self._scene, volume_id)
-        return take_snapshot(node, self._fingerprints.of(node))
+        """Copy of a CT, or the reason why it cannot be used, at once."""
+        return finished(self.copying(volume_id))
+
+    def copying(self, volume_id: str) -> Pieces[Snapshot]:
+        """The same in pieces, as :func:`.copying.copying`; from the start again where the CT changes meanwhile."""
+        check_node(ct_node(self._scene, volume_id))
+        return self._copying(volume_id)
+
+    def _copying(self, volume_id: str) -> Pieces[Snapshot]:
+        def version() -> Hashable:
+            node = self._scene.GetNodeByID(volume_id)
+            return version_of(node) if node is not None and node.GetImageData() is not None else None
+
+        _version, snapshot = yield from steady(
+            version, lambda: copying(ct_node(self._scene, volume_id), self._fingerprints)
+        )
+        return snapshot
 
     def problem(self, volume_id: str) -> str:
         """Why this volume cannot be segmented, or an empty string; without copying it."""
@@ -73,7 +102,7 @@ class Scene:
 
     def is_dicom(self, volume_id: str) -> bool:
         """Whether a volume came from Slicer's DICOM database, which a DICOM SEG refers to."""
-        return bool(ct_node(self._scene, volume_id).GetAttribute("DICOM.instanceUIDs"))
+        return is_from_dicom(ct_node(self._scene, volume_id))
 
     def fingerprint(self, volume_id: str) -> str | None:
         """The fingerprint now, or None where the volume is gone."""
@@ -127,9 +156,10 @@ class Scene:
                 undo.callback(surfaces.resume, node)
                 surfaces.suspend(node)
                 self._editor.save_state(node)
-            put_layers(node, prepared, undo)
-            proposal.keep_proposal(node, prepared, undo)
-            write_table(node, measurements, {c for layer in prepared for c in layer.classes}, kept, undo)
+            run = uuid.uuid4().hex
+            proposal.keep_proposal(node, prepared, run, undo)
+            put_layers(node, prepared, run, undo)
+            write_table(node, measurements, {c for layer in prepared for c in layer.classes}, kept, run, undo)
             _sign(node, text)
             undo.pop_all()
         discard_partials(self._scene, snapshot.node_id)
@@ -175,13 +205,24 @@ class Scene:
 
     def count_changes(self, segmentation_id: str) -> None:
         """Counts the changed voxels of every segment anew, for the next :meth:`segments` and in the table."""
-        node = self._voxels_of(segmentation_id)
-        version = changes_version(node, proposal_of(node))
-        if segmentation_id in self._changes and self._counted.get(segmentation_id) == version:
+        finished(self.counting(segmentation_id))
+
+    def counting(self, segmentation_id: str) -> Pieces[None]:
+        """The same in pieces; from the start again where something changes meanwhile."""
+
+        def version() -> Hashable:
+            return changes_version(self._voxels_of(segmentation_id))
+
+        def begin() -> Pieces[dict[str, int]]:
+            node = self._voxels_of(segmentation_id)
+            changes = yield from counting(node)
+            yield from refreshing(node, changes)
+            return changes
+
+        if segmentation_id in self._changes and self._counted.get(segmentation_id) == version():
             return
-        self._changes[segmentation_id] = proposal.count_changes(node)
-        self._counted[segmentation_id] = version
-        refresh_table(node, self._changes[segmentation_id])
+        counted, changes = yield from steady(version, begin)
+        self._counted[segmentation_id], self._changes[segmentation_id] = counted, changes
 
     def set_locked(self, segmentation_id: str, segment_id: str, is_locked: bool) -> None:
         """Locks a segment against every write."""
@@ -191,12 +232,17 @@ class Scene:
         """Marks a segment as looked at and right: Slicer's status "completed"."""
         set_reviewed(segment_of(segmentation_node(self._scene, segmentation_id), segment_id), is_reviewed)
 
-    def guard(self, segmentation_id: str | None) -> tuple[str, ...]:
-        """Puts back what others changed in locked and reviewed segments; names of those segments. None: forgets all."""
-        if segmentation_id is None:
-            self._guard.forget()
-            return ()
-        return self._guard.look(segmentation_node(self._scene, segmentation_id))
+    def guard(self, segmentation_id: str) -> tuple[str, ...]:
+        """Puts back what others changed in locked and reviewed segments, at once; names of those segments."""
+        return finished(self.guarding(segmentation_id))
+
+    def guarding(self, segmentation_id: str) -> Pieces[tuple[str, ...]]:
+        """The same in pieces."""
+        return self._guard.looking(segmentation_node(self._scene, segmentation_id))
+
+    def forget_guarded(self) -> None:
+        """Remembers no protected segment any more: another scene may use the same IDs."""
+        self._guard.forget()
 
     def set_visible(self, segmentation_id: str, segment_id: str, is_visible: bool) -> None:
         """Shows or hides a segment."""
@@ -217,9 +263,9 @@ class Scene:
         """
         node = self._voxels_of(segmentation_id)
         segment_of(node, segment_id)
-        before = read_mask(node, segment_id, placement(volume_of(node)).geometry)
-        if edit := Edit.between(before, proposal.proposed_mask(node, segment_id)):
-            self._editor.write(node, segment_id, edit)
+        if found := proposal.difference(node, segment_id):
+            box, now, before = found
+            self._editor.write(node, segment_id, Edit(box, before & ~now, now & ~before))
 
     # --- what is shown
 
@@ -248,27 +294,29 @@ class Scene:
 
     def overlapping(self, segmentation_id: str) -> tuple[tuple[int, int], ...]:
         """Pairs of classes that share voxels, each pair ascending."""
-        node = self._voxels_of(segmentation_id)
-        version = voxels_version(node)
-        if segmentation_id in self._overlaps and self._overlaps[segmentation_id][0] == version:
-            return self._overlaps[segmentation_id][1]
-        grid = placement(volume_of(node)).geometry
-        pairs: set[tuple[int, int]] = set()
-        for _k, bits in bit_planes(node, grid, class_numbers(node)):
-            for index, met in overlaps(bits).items():
-                pairs |= {(index, c) for c in range(index + 1, 33) if met >> (c - 1) & 1}
-        self._overlaps[segmentation_id] = version, tuple(sorted(pairs))
-        return self._overlaps[segmentation_id][1]
+        return finished(self.finding_overlaps(segmentation_id))
+
+    def finding_overlaps(self, segmentation_id: str) -> Pieces[tuple[tuple[int, int], ...]]:
+        """The same in pieces; from the start again where something changes meanwhile."""
+
+        def version() -> Hashable:
+            return voxels_version(self._voxels_of(segmentation_id))
+
+        known = self._overlaps.get(segmentation_id)
+        if known is None or known[0] != version():
+            known = yield from steady(version, lambda: overlapping(self._voxels_of(segmentation_id)))
+            self._overlaps[segmentation_id] = known
+        return known[1]
 
     def can_export_dicom(self, volume_id: str) -> str:
         """Why no DICOM SEG can be written for a volume: one sentence and a remedy, or an empty string."""
         if self._export_dicom is None:
             return _("DICOM SEG cannot be written here. Choose another format.")
-        if self.is_dicom(volume_id):
-            return ""
-        reason = _("{name} did not come from Slicer's DICOM database, to which a DICOM SEG must refer.")
-        remedy = _("Import the series in the DICOM module and segment it again, or export .seg.nrrd.")
-        return f"{reason.format(name=ct_node(self._scene, volume_id).GetName())} {remedy}"
+        try:
+            check_from_dicom(ct_node(self._scene, volume_id))
+        except InputError as error:
+            return str(error)
+        return ""
 
     def export(self, segmentation_id: str, volume_id: str, request: ExportRequest) -> tuple[Path, ...]:
         """Writes the files, all or none; DICOM SEG as Slicer's own plugin writes it."""
@@ -281,6 +329,31 @@ class Scene:
             if "dicom" in request.formats and self._export_dicom is not None:
                 written += tuple(self._export_dicom(node, volume, folder))
         return tuple(request.folder / path.relative_to(folder) for path in written)
+
+    # --- what was accepted
+
+    def reading_reviewed(self, segmentation_id: str) -> Pieces[Reviewed]:
+        """As :func:`.accepted.reading_reviewed`; from the start again where something changes meanwhile."""
+
+        def begin() -> Pieces[tuple[AcceptedClass, ...]]:
+            node = self._voxels_of(segmentation_id)
+            yield from self._guard.looking(node)
+            return (yield from reading_reviewed(node))
+
+        _version, classes = yield from steady(lambda: reviewed_version(self._voxels_of(segmentation_id)), begin)
+        node = segmentation_node(self._scene, segmentation_id)
+        return Reviewed(
+            classes=classes,
+            names=tuple(segment.GetName() for _id, segment in segments_of(node) if is_reviewed(segment)),
+            patient=patient_id(volume_of(node)),
+            model=node.GetAttribute("GenesisSegment.Model") or "",
+            model_sha256=node.GetAttribute("GenesisSegment.ModelSha256") or "",
+            accepted=node.GetAttribute(ACCEPTED) or "",
+        )
+
+    def remember_accepted(self, segmentation_id: str, state: str) -> None:
+        """Keeps with the segmentation in which state it was accepted."""
+        segmentation_node(self._scene, segmentation_id).SetAttribute(ACCEPTED, state)
 
     # --- what stays with the scene
 

@@ -11,9 +11,11 @@ import vtk
 
 from ..core.classes import class_table
 from ..core.i18n import _
-from .measuring import Row, rows_as_they_are
+from ..core.pieces import Pieces, finished
+from .counting import count_changes
+from .measuring import Row, measuring
 from .nodes import TABLE_ROLE, modifying, put_beside, remove_node, volume_of
-from .proposal import count_changes
+from .proposal import runs_of
 
 COLUMNS: tuple[tuple[str, str], ...] = (
     ("lesion", "Lesion"),
@@ -39,21 +41,23 @@ def table_of(node: Any) -> Any | None:
 
 
 def write_table(
-    node: Any, rows: Sequence[Row], looked_for: Collection[int], kept: Collection[int], undo: ExitStack
+    node: Any, rows: Sequence[Row], looked_for: Collection[int], kept: Collection[int], run: str, undo: ExitStack
 ) -> None:
     """Writes the measurements of a run into the table of a segmentation, which is made where there is none.
 
-    Rows of classes that were not looked for stay.
+    Rows of classes that were not looked for stay. So do those of the proposals that are still known: after Undo they
+    are true again.
 
     Args:
         node: segmentation node, with its segments and its proposal as they are after the run.
         rows: fields of MeasurementRow.
         looked_for: class indices of the run.
         kept: class indices whose segments the run left alone: what it measured is not theirs.
+        run: names the run.
         undo: gets what brings the table back, should a later step fail.
     """
     replaced = {int(row["index"]) for row in rows} | set(looked_for)
-    rows = [row for row in rows if int(row["index"]) not in kept]
+    rows = [{**row, "run": run} for row in rows if int(row["index"]) not in kept]
     table = table_of(node)
     if table is None:
         scene = node.GetScene()
@@ -65,25 +69,26 @@ def write_table(
     else:
         undo.callback(table.SetAttribute, _ROWS, table.GetAttribute(_ROWS))
         undo.callback(table.SetAndObserveTable, table.GetTable())
-        rows += [row for row in _rows_of(table) if int(row["index"]) not in replaced - set(kept)]
+        before, known = _rows_of(table), runs_of(node)
+        rows += [r for r in before if int(r["index"]) not in replaced - set(kept) or r.get("run", "") in known]
     with modifying(table):
         table.SetAttribute(_ROWS, json.dumps(rows))
-        table.SetAndObserveTable(as_vtk(rows_as_they_are(node, rows, count_changes(node) if kept else {})))
+        table.SetAndObserveTable(as_vtk(finished(measuring(node, rows, count_changes(node) if kept else {}))))
         table.SetUseColumnTitleAsColumnHeader(True)
         table.SetLocked(True)
 
 
-def refresh_table(node: Any, changes: Mapping[str, int]) -> None:
+def refreshing(node: Any, changes: Mapping[str, int]) -> Pieces[None]:
     """Has the table tell what the segments are now; nothing where there is none.
 
     Args:
         node: segmentation node.
-        changes: what :func:`.proposal.count_changes` counted.
+        changes: what :func:`.counting.counting` counted.
     """
     table = table_of(node)
     if table is None or table.GetAttribute(_ROWS) is None:
         return
-    content = as_vtk(rows_as_they_are(node, _rows_of(table), changes))
+    content = as_vtk((yield from measuring(node, _rows_of(table), changes)))
     if cells_of(content) != cells_of(table.GetTable()):
         table.SetAndObserveTable(content)
 

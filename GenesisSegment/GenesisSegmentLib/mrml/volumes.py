@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,9 @@ import vtk
 from ..core.errors import GeometryError, InputError
 from ..core.geometry import Geometry
 from ..core.i18n import _
-from ..core.volume import Source, Volume
-from ..core.workflow.ports import Snapshot
 from .arrays import start_of, to_numpy, voxels
 from .nodes import GoneError, nodes_of
 
-LOWEST, HIGHEST = -32768, 32767
 _HU_CODE = "[hnsf'U]"
 _RANGES: dict[int, tuple[float, float]] = {}
 """By the time of the last change, which no two VTK objects share."""
@@ -133,7 +130,15 @@ def check_node(node: Any) -> None:
             _("Choose a volume of several slices."),
         )
     placement(node).geometry.check()
-    _check_range(node, *value_range(image))
+    if not _has_air(image):
+        _check_range(node, *value_range(image))
+
+
+def _has_air(image: Any) -> bool:
+    """Whether the middle plane alone shows values of a CT; then the others need no look, which would take too long."""
+    values = voxels(image)
+    lowest, highest = _ends(values[:, :, values.shape[2] // 2])
+    return lowest < -1 and lowest < highest < np.inf
 
 
 def value_range(image: Any) -> tuple[float, float]:
@@ -141,40 +146,23 @@ def value_range(image: Any) -> tuple[float, float]:
 
     VTK's own ``GetScalarRange`` takes ten times as long, on the thread that draws.
     """
-    scalars = image.GetPointData().GetScalars()
-    when = max(image.GetMTime(), scalars.GetMTime())
+    when = _time(image)
     if when not in _RANGES:
         values = voxels(image)
         while len(_RANGES) >= _REMEMBERED:
             del _RANGES[next(iter(_RANGES))]
-        _RANGES[when] = float(values.min()), float(values.max())
+        _RANGES[when] = _ends(values)
     return _RANGES[when]
 
 
-def take_snapshot(node: Any, fingerprint: str) -> Snapshot:
-    """A copy of a CT as int16 Hounsfield units, for the worker, which looks closer at the values.
+def _ends(values: np.ndarray) -> tuple[float, float]:
+    return float(values.min()), float(values.max())
 
-    Raises:
-        InputError, GeometryError: as :func:`check_node`; also voxels that are not numbers.
-    """
-    check_node(node)
-    values = voxels(node.GetImageData())
-    lowest, highest = value_range(node.GetImageData())
-    if not np.isfinite([lowest, highest]).all():
-        raise InputError(
-            _("{name} holds voxels that are not numbers (NaN or infinite).").format(name=node.GetName()),
-            _("Replace them, for example by -1024 outside the field of view, and try again."),
-        )
-    notes = [frame_note(node)]
-    if lowest < LOWEST or highest > HIGHEST:
-        notes.append(_("Values outside {low} to {high} HU were clipped.").format(low=LOWEST, high=HIGHEST))
-    source = Source(
-        path=Path(_file_of(node)),
-        name=node.GetName(),
-        series_uid=series_uid(node),
-        notes=tuple(note for note in notes if note),
-    )
-    return Snapshot(node.GetID(), Volume(_as_int16(values), placement(node).geometry, source), fingerprint)
+
+def version_of(node: Any) -> Hashable:
+    """Another value whenever the voxels of a volume are others, or where it lies. VTK never gives a time twice."""
+    image, place = node.GetImageData(), placement(node)
+    return _time(image), place.matrix.tobytes(), place.to_world.tobytes(), place.start, place.shape
 
 
 def series_uid(node: Any) -> str:
@@ -182,6 +170,26 @@ def series_uid(node: Any) -> str:
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
     item = hierarchy.GetItemByDataNode(node) if hierarchy else 0
     return hierarchy.GetItemUID(item, slicer.vtkMRMLSubjectHierarchyConstants.GetDICOMUIDName()) if item else ""
+
+
+def is_from_dicom(node: Any) -> bool:
+    """Whether a volume came from Slicer's DICOM database, which a DICOM SEG refers to."""
+    return bool(node.GetAttribute("DICOM.instanceUIDs"))
+
+
+def check_from_dicom(node: Any) -> None:
+    """Refuses a volume that no DICOM SEG can refer to.
+
+    Raises:
+        InputError: it is one.
+    """
+    if not is_from_dicom(node):
+        raise InputError(
+            _("{name} did not come from Slicer's DICOM database, to which a DICOM SEG must refer.").format(
+                name=node.GetName()
+            ),
+            _("Import the series in the DICOM module and segment it again, or export .seg.nrrd."),
+        )
 
 
 class Fingerprints:
@@ -206,17 +214,23 @@ class Fingerprints:
         matrices = np.concatenate([place.matrix, place.to_world])
         return f"{node.GetID()} {kind} {zlib.crc32(matrices.tobytes()):08x} {self._hash(node):08x}"
 
+    def remember(self, node: Any, crc: int) -> None:
+        """Somebody went over all voxels anyhow: their CRC-32 in the order of memory."""
+        self._hashes[node.GetID()] = _time(node.GetImageData()), crc
+
     def _hash(self, node: Any) -> int:
-        image = node.GetImageData()
-        scalars = image.GetPointData().GetScalars()
-        when = max(image.GetMTime(), scalars.GetMTime())
+        when = _time(node.GetImageData())
         known = self._hashes.get(node.GetID())
         # MTime is unique among all VTK objects, so that another image cannot have the same one. The id of the node's
         # Python object says nothing: it is made anew whenever nobody holds it.
         if known is None or known[0] != when:
-            known = (when, zlib.crc32(voxels(image).T.data))
+            known = (when, zlib.crc32(voxels(node.GetImageData()).T.data))
             self._hashes[node.GetID()] = known
         return known[1]
+
+
+def _time(image: Any) -> int:
+    return max(image.GetMTime(), image.GetPointData().GetScalars().GetMTime())
 
 
 def _check_range(node: Any, lowest: float, highest: float) -> None:
@@ -246,22 +260,6 @@ def _check_range(node: Any, lowest: float, highest: float) -> None:
 def _units_stated(node: Any) -> bool:
     units = node.GetVoxelValueUnits()
     return bool(series_uid(node)) or (units is not None and units.GetCodeValue() == _HU_CODE)
-
-
-def _as_int16(values: np.ndarray) -> np.ndarray:
-    """A copy (i, j, k) in Fortran order, rounded and clipped plane by plane to spare memory."""
-    result = np.empty(values.shape, np.int16, order="F")
-    for k in range(values.shape[2]):
-        plane = values[:, :, k]
-        if values.dtype.kind == "f":
-            plane = np.rint(plane)
-        result[:, :, k] = plane if values.dtype == np.int16 else np.clip(plane, LOWEST, HIGHEST)
-    return result
-
-
-def _file_of(node: Any) -> str:
-    storage = node.GetStorageNode()
-    return (storage.GetFileName() or "") if storage is not None else ""
 
 
 def frame_note(node: Any) -> str:

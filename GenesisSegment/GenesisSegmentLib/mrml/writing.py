@@ -18,7 +18,7 @@ from ..core.i18n import _
 from .arrays import image_matrix, label_image, start_of, voxels
 from .nodes import PART, modifying, put_beside, remove_node
 from .prepared import Prepared, without
-from .tags import class_of, describe, is_protected
+from .tags import RUN_TAG, class_of, describe, is_protected, tag_of
 
 
 def binary() -> str:
@@ -87,7 +87,7 @@ def create_node(scene: Any, volume: Any, name: str, part: str) -> Any:
     return node
 
 
-def put_layers(node: Any, layers: Sequence[Prepared], undo: ExitStack) -> None:
+def put_layers(node: Any, layers: Sequence[Prepared], run: str, undo: ExitStack) -> None:
     """Puts images into a segmentation: their classes are replaced, removed where not found, or added.
 
     All other segments keep their voxels, wherever these are stored. Segments that were there keep ID, name, colour and
@@ -96,12 +96,17 @@ def put_layers(node: Any, layers: Sequence[Prepared], undo: ExitStack) -> None:
     Args:
         node: segmentation node with binary labelmaps.
         layers: on the grid of its volume.
+        run: names the run that they come from.
         undo: gets what brings the segmentation back, should a later step fail.
     """
     segmentation = node.GetSegmentation()
     ours = {index: segment_id for segment_id, index in class_numbers(node).items()}
     written = {c: layer for layer in layers for c in layer.classes}
     undo.callback(_restore, node, _state(node))
+    for layer in layers:
+        if layer.image is not None:
+            # Slicer's undo takes an image for unchanged that is older than its copy of the one that was there before.
+            layer.image.Modified()
     with modifying(node):
         _separate(segmentation, [ours[c] for c in written if c in ours])
         for c in sorted(written):
@@ -110,8 +115,9 @@ def put_layers(node: Any, layers: Sequence[Prepared], undo: ExitStack) -> None:
                     segmentation.RemoveSegment(ours[c])
             elif c in ours:
                 _show(segmentation.GetSegment(ours[c]), written[c].image, c)
+                segmentation.GetSegment(ours[c]).SetTag(RUN_TAG, run)
             else:
-                _add(segmentation, written[c].image, c)
+                _add(segmentation, written[c].image, c, run)
 
 
 def _unnamed(part: str) -> Any:
@@ -120,10 +126,11 @@ def _unnamed(part: str) -> Any:
     return node
 
 
-def _add(segmentation: Any, image: Any, index: int) -> None:
+def _add(segmentation: Any, image: Any, index: int, run: str) -> None:
     structure = class_table()[index]
     segment = slicer.vtkSegment()
     describe(segment, structure)
+    segment.SetTag(RUN_TAG, run)
     _show(segment, image, index)
     # Somebody else's segment may have the ID already.
     segment_id = structure.slug
@@ -157,17 +164,18 @@ def _separate(segmentation: Any, segment_ids: Collection[str]) -> None:
                 segmentation.GetSegment(i).AddRepresentation(binary(), copy)
 
 
-def _state(node: Any) -> list[tuple[str, Any, Any, int]]:
-    return [(i, s, s.GetRepresentation(binary()), s.GetLabelValue()) for i, s in segments_of(node)]
+def _state(node: Any) -> list[tuple[str, Any, Any, int, str]]:
+    return [(i, s, s.GetRepresentation(binary()), s.GetLabelValue(), tag_of(s, RUN_TAG)) for i, s in segments_of(node)]
 
 
-def _restore(node: Any, state: list[tuple[str, Any, Any, int]]) -> None:
+def _restore(node: Any, state: list[tuple[str, Any, Any, int, str]]) -> None:
     segmentation = node.GetSegmentation()
     with modifying(node):
         for segment_id in set(segmentation.GetSegmentIDs()) - {entry[0] for entry in state}:
             segmentation.RemoveSegment(segment_id)
-        for position, (segment_id, segment, image, value) in enumerate(state):
+        for position, (segment_id, segment, image, value, run) in enumerate(state):
             _show(segment, image, value)
+            segment.SetTag(RUN_TAG, run)
             if segmentation.GetSegment(segment_id) is None:
                 segmentation.AddSegment(segment, segment_id)
             segmentation.SetSegmentIndex(segment_id, position)

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..core.workflow.view import CorrectPart
 from .panel import Panel
-from .render import render_control, render_note, show
+from .render import put, render_control, render_note, show
 from .segment_editor import SegmentEditor
 from .segments_table import LOCKED, REVIEWED, SHOWN, SegmentsTable
 from .shortcuts import KEYS
@@ -40,6 +40,7 @@ class CorrectPanel(Panel):
         ui.update3DButton.connect("clicked()", lambda: self._do(controller.update_3d))
         ui.undoButton.connect("clicked()", lambda: self._do(controller.undone, self._editor.undo()))
         ui.redoButton.connect("clicked()", lambda: self._do(controller.redone, self._editor.redo()))
+        ui.acceptButton.connect("clicked()", lambda: self._do(controller.accept))
         ui.segmentEditorWidget.connect("currentSegmentIDChanged(QString)", self._selected_in_editor)
 
     def render(self, part: CorrectPart) -> None:
@@ -56,7 +57,8 @@ class CorrectPanel(Panel):
             (ui.editButton, part.edit),
         ):
             render_control(button, control, KEYS[button.objectName])
-        for button, control in ((ui.undoButton, part.undo), (ui.redoButton, part.redo)):
+        put(ui.acceptButton, text=part.accept_text)
+        for button, control in ((ui.undoButton, part.undo), (ui.redoButton, part.redo), (ui.acceptButton, part.accept)):
             render_control(button, control)
         self._editor.show(part.segmentation_id, part.edit.is_checked)
         show(ui.segmentEditorWidget, part.edit.is_checked)

@@ -11,9 +11,9 @@ from ..core.files import atomic_folder
 from ..core.i18n import _
 from ..mrml.arrays import voxels
 from ..mrml.tags import class_of, tag_of
+from ..mrml.volumes import check_from_dicom
 from ..mrml.writing import binary, segments_of
 
-_UIDS = "DICOM.instanceUIDs"
 _TYPE_TAG, _NAME_TAG = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
 
 
@@ -25,13 +25,7 @@ def export_dicom_seg(segmentation: Any, volume: Any, folder: Path) -> tuple[Path
         OutputError: it could not be written; says why.
         GenesisError: this Slicer has no exporter.
     """
-    if not volume.GetAttribute(_UIDS):
-        raise InputError(
-            _("{name} did not come from Slicer's DICOM database, to which a DICOM SEG must refer.").format(
-                name=volume.GetName()
-            ),
-            _("Import the series in the DICOM module and segment it again, or export .seg.nrrd."),
-        )
+    check_from_dicom(volume)
     filled = [segment_id for segment_id, segment in segments_of(segmentation) if _has_voxels(segment)]
     if not filled:
         raise InputError(_("No segment has a voxel."), _("Segment the CT first."))

@@ -10,6 +10,7 @@ import qt
 import slicer
 
 from ..core.errors import GenesisError
+from ..core.kept import KeptCorrections
 from ..core.worker_client import WorkerClient
 from ..core.workflow.controller import Controller
 from ..core.workflow.view import View
@@ -20,7 +21,7 @@ from .correct_panel import CorrectPanel
 from .dicom_seg import export_dicom_seg
 from .export_panel import ExportPanel
 from .installer import Installer
-from .launch import bulk_folder, worker_launch
+from .launch import bulk_folder, learner_launch, worker_launch
 from .learn_panel import LearnPanel
 from .segment_editor import SegmentEditor
 from .segment_panel import SegmentPanel
@@ -30,7 +31,8 @@ from .setup_panel import SetupPanel
 from .shortcuts import Shortcuts
 from .status_strip import StatusPanel
 
-_TICK_MS = 100
+_TICK_MS, _SHORT_TICK_MS = 100, 10
+"""The short one while work is done in pieces: between two of them Slicer draws, and hears keys and clicks."""
 
 
 def build(ui: Any, root: Any) -> ModuleWidget:
@@ -40,7 +42,10 @@ def build(ui: Any, root: Any) -> ModuleWidget:
     scene = SceneInViews(slicer.mrmlScene, Editor(editor.logic, editor.save_state_for_undo), export_dicom_seg)
     settings = Settings()
     worker = WorkerClient(worker_launch(), bulk_folder())
-    controller = Controller(scene, worker, Installer(), settings, time.monotonic)
+    learner = WorkerClient(learner_launch(), bulk_folder())
+    controller = Controller(
+        scene, worker, Installer(), settings, time.monotonic, corrections=KeptCorrections(), learner=learner
+    )
     return ModuleWidget(ui, root, controller, editor)
 
 
@@ -82,7 +87,7 @@ class ModuleWidget:
             LearnPanel(ui, controller),
             ExportPanel(ui, controller),
         )
-        self._watch = SegmentationWatch(controller.segmentation_edited, root)
+        self._watch = SegmentationWatch(controller.segmentation_edited, lambda: editor.active_effect, root)
         self._shortcuts = Shortcuts(ui, slicer.util.mainWindow() or root)
         controller.changed.connect(self._render)
         self._render(controller.view)
@@ -147,7 +152,10 @@ class ModuleWidget:
         self._set_ticking(view)
 
     def _set_ticking(self, view: View) -> None:
-        wanted = self._is_entered or view.status.kind == "busy"
+        wanted = self._is_entered or view.is_working or view.is_awake or view.status.kind == "busy"
+        interval = _SHORT_TICK_MS if view.is_working else _TICK_MS
+        if self._timer.interval != interval:
+            self._timer.setInterval(interval)
         if wanted and not self._timer.active:
             self._timer.start()
         elif not wanted and self._timer.active:

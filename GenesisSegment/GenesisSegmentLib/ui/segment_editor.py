@@ -82,6 +82,12 @@ class SegmentEditor(VTKObservationMixin):
         self._widget.setMRMLSegmentEditorNode(None)
         self.logic.SetSegmentEditorNode(None)
 
+    @property
+    def active_effect(self) -> str:
+        """Name of the tool that is in use, or ""."""
+        node = self._widget.mrmlSegmentEditorNode()
+        return (node.GetActiveEffectName() or "") if node is not None else ""
+
     def save_state_for_undo(self) -> None:
         """Makes what the logic writes next one step of undo of the widget."""
         node = self.logic.GetSegmentationNode()

@@ -8,21 +8,18 @@ import numpy as np
 
 from ..core.errors import ResourceError
 from ..core.geometry import Geometry
+from ..core.i18n import _
 from ..core.memory_plan import plan_memory
 from ..core.protocol import Estimate, Estimated, Recipe, RuntimeName
 from ..core.volume import Volume
 from ..engine.devices import ThisMachine, choose_device
-from ..engine.inference.preprocess import body_box
+from ..engine.inference.preprocess import input_frame, published_frame
 from ..engine.inference.ring import window_count
-from ..engine.inference.segmenter import memory_need
+from ..engine.inference.segmenter import memory_need, published_need, run_window
 from ..engine.inference.spec import ModelSpec
 from ..engine.models.store import ResolvedModel
 from ..engine.postprocess import needed_classes
 from .speeds import Speeds, speed_key
-
-_UNKNOWN = "How long it takes is not known: this model has not run on this device yet."
-_PUBLISHED_BYTES_PER_VOXEL_AND_CLASS = 9
-"""Logits and probabilities in fp32 and the mask, all at the same time."""
 
 
 def estimated(
@@ -41,7 +38,10 @@ def estimated(
     classes = [c for c in needed_classes(wanted) if c in spec.offered]
     geometry = _grid(ct)
     shape = input_shape(ct, spec, command.recipe)
-    need = memory_need(shape, geometry, spec.window or shape, len(classes), spec)
+    if command.recipe == "published":
+        need = published_need(shape, geometry, len(classes), spec)
+    else:
+        need = memory_need(shape, geometry, run_window(spec, shape), len(classes), spec)
     machine, notes = ThisMachine(), []
     try:
         free_device = 0 if device == "cpu" else machine.free_device(device)
@@ -51,10 +51,8 @@ def estimated(
         notes = [error.what, error.remedy]
     seconds = _seconds(geometry, spec, shape, speed_key(model.sha256, runtime, command.recipe, device), speeds)
     if seconds is None:
-        notes.append(_UNKNOWN)
+        notes.append(_("How long it takes is not known: this model has not run on this device yet."))
     host, on_device = need.host, need.network + need.ring
-    if command.recipe == "published":
-        host += int(np.prod(shape)) * len(classes) * _PUBLISHED_BYTES_PER_VOXEL_AND_CLASS
     is_cpu = device == "cpu"
     return Estimated(
         id=command.id,
@@ -79,16 +77,17 @@ def stated_grid(command: Estimate) -> Geometry | None:
 
 
 def input_shape(ct: Volume | Geometry, spec: ModelSpec, recipe: Recipe = "fast") -> tuple[int, int, int]:
-    """The model's grid for a CT, to within a few voxels, without resampling it.
+    """The model's grid for a CT, padding included; the whole scan where only the grid of the CT is known.
 
-    The whole CT for "published", and where only its grid is known.
+    Raises:
+        InputError: there is no body in the CT, or nothing in it that the model sees.
     """
-    straight = _grid(ct).to_ras
-    geometry = _grid(ct).reoriented(straight)
-    is_whole = recipe == "published" or isinstance(ct, Geometry)
-    sides = geometry.shape if is_whole else body_box(straight.apply(ct.voxels), geometry).shape  # type: ignore[union-attr]
-    grid = zip(sides, geometry.spacing, spec.spacing_mm, strict=True)
-    shape = [max(1, math.ceil(n * s / t)) for n, s, t in grid]
+    if isinstance(ct, Volume):
+        # With windows, both recipes are given the same part; which windows the fast one skips takes long to find out.
+        is_cut_alike = recipe == "published" or spec.window is not None
+        return (published_frame if is_cut_alike else input_frame)(ct, spec).shape
+    grid = ct.reoriented(ct.to_ras)
+    shape = [max(1, math.ceil(n * s / t)) for n, s, t in zip(grid.shape, grid.spacing, spec.spacing_mm, strict=True)]
     if spec.window is None:
         shape = [n + -n % spec.multiple for n in shape]
     else:

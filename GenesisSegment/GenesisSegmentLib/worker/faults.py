@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..core.i18n import _
 from ..core.protocol import Failure
 
 _CUDA = "CUDA error"
@@ -17,19 +18,24 @@ def explained(job: str, error: Exception, log: str) -> Failure:
     """The final event of a command that failed with an error that has no type of ours."""
     is_foreign = isinstance(error, ImportError) and not (error.name or "").startswith("GenesisSegmentLib")
     if isinstance(error, ModuleNotFoundError) and error.name and is_foreign:
-        what = f"The Python package {error.name.partition('.')[0]} is not installed."
-        return Failure(job, "setup", what, "Run the set-up.", log)
+        what = _("The Python package {package} is not installed.").format(package=error.name.partition(".")[0])
+        return Failure(job, "setup", what, _("Run the set-up."), log)
     if is_foreign:
-        return Failure(job, "setup", f"A Python package is broken: {_first(error)}", "Run the set-up again.", log)
+        what = _("A Python package is broken: {reason}").format(reason=_first(error))
+        return Failure(job, "setup", what, _("Run the set-up again."), log)
     if isinstance(error, MemoryError) or _is_out_of_memory(error):
-        remedy = "Close other programs, ask for fewer classes, crop the CT, or use a coarser model."
-        return Failure(job, "resource", "The memory ran out.", remedy, log)
+        remedy = _("Close other programs, ask for fewer classes, crop the CT, or use a coarser model.")
+        return Failure(job, "resource", _("The memory ran out."), remedy, log)
     if is_device_lost(error):
-        what = f"The GPU failed: {_first(error)}"
-        remedy = "The process starts anew by itself: try again, or choose the CPU. If it stays, update the GPU driver."
+        what = _("The GPU failed: {reason}").format(reason=_first(error))
+        remedy = _(
+            "The process starts anew by itself: try again, or choose the CPU. If it stays, update the GPU driver."
+        )
         return Failure(job, "resource", what, remedy, log)
-    what = f"Something unexpected went wrong ({type(error).__name__}): {_first(error)}"
-    return Failure(job, "fault", what, "Try again. If it happens again, report it together with the log.", log)
+    what = _("Something unexpected went wrong ({kind}): {reason}").format(
+        kind=type(error).__name__, reason=_first(error)
+    )
+    return Failure(job, "fault", what, _("Try again. If it happens again, report it together with the log."), log)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

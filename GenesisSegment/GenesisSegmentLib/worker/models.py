@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..core.errors import ConsentError
+from ..core.i18n import _
 from ..core.jobs import Job
 from ..core.protocol import Done, DownloadModel, ImportModel, Models
 from ..core.reports import ModelInfo
+from ..engine.learning.versions import Version, VersionStore
 from ..engine.models.catalogue import ModelEntry
-from ..engine.models.store import ModelStore
+from ..engine.models.store import CURRENT, ModelStore
 
 
 def listed(command_id: str, store: ModelStore) -> Models:
-    """Every model of the catalogue, with its licence and what of it is on this machine."""
-    return Models(command_id, tuple(_info(entry, store) for entry in store.catalogue))
+    """Every model of the catalogue, with its licence and what of it is on this machine; then what learning made.
+
+    Versions come newest first, without those that were rejected or know none of the classes that are drawn; where one
+    is in use, "current" stands at the very top.
+    """
+    entries = [_info(entry, store) for entry in store.catalogue]
+    if store.versions is None:
+        return Models(command_id, tuple(entries))
+    made = [v for v in reversed(store.versions.versions()) if v.is_offered and v.facts.offered]
+    infos = {v.name: _version_info(v, store.versions) for v in made}
+    name = store.current_name()
+    in_use = [replace(infos[name], id=CURRENT, title=f"Current model ({name})")] if name in infos else []
+    return Models(command_id, (*in_use, *entries, *infos.values()))
 
 
 def import_model(command: ImportModel, store: ModelStore, job: Job) -> Done:
@@ -43,7 +57,8 @@ def download_model(command: DownloadModel, store: ModelStore, job: Job) -> Done:
 
 def _require_consent(is_agreed: bool, entry: ModelEntry) -> None:
     if not is_agreed:
-        raise ConsentError(f"The licence of {entry.title} was not agreed to.", "Read it and agree, or choose another.")
+        what = _("The licence of {model} was not agreed to.").format(model=entry.title)
+        raise ConsentError(what, _("Read it and agree, or choose another."))
 
 
 def _info(entry: ModelEntry, store: ModelStore) -> ModelInfo:
@@ -66,4 +81,27 @@ def _info(entry: ModelEntry, store: ModelStore) -> ModelInfo:
         url=entry.source.url,
         page=entry.source.page,
         citation=entry.citation,
+    )
+
+
+def _version_info(version: Version, versions: VersionStore) -> ModelInfo:
+    path, licence = versions.path_of(version), version.licence
+    return ModelInfo(
+        id=version.name,
+        title=f"{version.name}: {version.title}",
+        purpose=f"Learned from the corrections of this machine, from {version.parent}.",
+        note=("A trial, not proven to be better. " if version.is_trial else "") + version.note,
+        state="installed" if path.is_file() else "missing",
+        usable_for="segmentation",
+        offered=version.facts.offered,
+        is_onnx=path.suffix == ".onnx",
+        size_bytes=path.stat().st_size if path.is_file() else None,
+        licence=licence.name if licence else "not known",
+        licence_url=licence.url if licence else None,
+        licence_summary=licence.summary if licence else "",
+        commercial_use=licence.commercial_use if licence else None,
+        clinical_use=licence.clinical_use if licence else None,
+        url=None,
+        page=None,
+        citation="",
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ..core.classes import class_table
+from ..core.class_names import class_title
 from ..core.geometry import Box
+from ..core.i18n import _
 from ..core.jobs import Job
 from ..core.protocol import Event, SelfTest, Tested
 from ..core.volume import Volume
@@ -40,15 +41,18 @@ def tested(command: SelfTest, models: WarmModels, job: Job, send: Callable[[Even
         result = lent.segmenter.segment(volume, RunOptions())
         seconds = time.perf_counter() - started
     _remember(result, volume, model, command)
-    found = [class_table()[c].name for c in result.segmentation.present()]
-    verdicts = [
-        f"{model.title} runs on {result.device} with {runtime_of(model, command.runtime)}: one window took "
-        f"{seconds:.1f} s.",
-        f"It found {', '.join(found)} in the synthetic sample." if found else "It found nothing in the sample.",
-        *result.notes,
-    ]
+    found = [class_title(c) for c in result.segmentation.present()]
+    ran = _("{model} runs on {device} with {runtime}: one window took {seconds} s.").format(
+        model=model.title, device=result.device, runtime=runtime_of(model, command.runtime), seconds=f"{seconds:.1f}"
+    )
+    if found:
+        saw = _("It found {structures} in the synthetic sample.").format(structures=found)
+    else:
+        saw = _("It found nothing in the sample.")
+    verdicts = [ran, saw, *result.notes]
     if command.device not in ("auto", result.device):
-        verdicts.append(f"{command.device} was asked for, but {result.device} was used.")
+        other = _("{asked} was asked for, but {used} was used.")
+        verdicts.append(other.format(asked=command.device, used=result.device))
     is_working = bool(found) and command.device in ("auto", result.device)
     return Tested(command.id, is_working, result.device, seconds, tuple(verdicts))
 

@@ -1,6 +1,7 @@
-"""The loop of the worker: a thread that reads, one long-lived thread that works, and one that says that both live.
+"""The loop of a worker: a thread that reads, one long-lived thread that works, and one that says that both live.
 
-There is one thread for all inference because cuDNN keeps its plans per thread.
+There is one thread for all inference because cuDNN keeps its plans per thread. The learner answers while a round runs:
+there, some commands have a thread of their own.
 """
 
 from __future__ import annotations
@@ -58,20 +59,38 @@ class _Task:
     job: Job
 
 
-class Server:
-    """Takes commands one after the other. ``log`` is named in errors; ``rest_s`` are seconds between two rests."""
+_Lane = deque[_Task]
+"""What is not finished; the first is being worked on."""
 
-    def __init__(self, outlet: Outlet, handler: Handler, log: str = "", rest_s: float = 20.0) -> None:
+
+class Server:
+    """Takes commands one after the other; those of a type in ``apart`` wait for those of the same type alone.
+
+    ``log`` is named in errors; ``rest_s`` are seconds between two rests; ``on_end`` is called before the commands that
+    run are cancelled because the process ends.
+    """
+
+    def __init__(
+        self,
+        outlet: Outlet,
+        handler: Handler,
+        log: str = "",
+        rest_s: float = 20.0,
+        apart: tuple[type, ...] = (),
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
         self._outlet, self._handler, self._log, self._rest_s = outlet, handler, log, rest_s
-        self._tasks: deque[_Task] = deque()
-        """Not finished; the first is being worked on."""
+        self._on_end = on_end
+        self._main: _Lane = deque()
+        self._apart: dict[type, _Lane] = {kind: deque() for kind in apart}
         self._changed = threading.Condition()
         self._is_ending = False
 
     def serve(self, handle: int) -> int:
         """Reads commands from ``handle`` until it ends or :class:`.Shutdown` comes; returns the exit code."""
-        for work, name in ((self._work, "inference"), (self._beat, "heartbeat")):
-            threading.Thread(target=work, name=name, daemon=True).start()
+        for lane in self._lanes:
+            threading.Thread(target=self._work, args=(lane,), name="work", daemon=True).start()
+        threading.Thread(target=self._beat, name="heartbeat", daemon=True).start()
         splitter = LineSplitter()
         while data := os.read(handle, _READ_BYTES):
             for line in splitter.feed(data):
@@ -94,79 +113,95 @@ class Server:
             return False
         elif message.type in COMMANDS:
             with self._changed:
-                self._tasks.append(_Task(message, Job()))  # type: ignore[arg-type]
-                self._changed.notify()
+                self._apart.get(type(message), self._main).append(_Task(message, Job()))  # type: ignore[arg-type]
+                self._changed.notify_all()
         else:
             self._outlet.send(Failure(message.id, "protocol", f"{message.type} is not a command.", ""))
         return True
 
     def _cancel(self, cancel: Cancel) -> None:
         with self._changed:  # so that a task that is cancelled cannot end, and the next one begin, meanwhile
-            found = next((task for task in self._tasks if task.command.id == cancel.target), None)
-            is_waiting = found is not None and found is not self._tasks[0]
-            if found is not None:
-                found.job.cancel()
+            found = [(lane, task) for lane in self._lanes for task in lane if task.command.id == cancel.target]
+            is_waiting = False
+            for lane, task in found:
+                task.job.cancel()
+                is_waiting = task is not lane[0]
                 if is_waiting:
-                    self._tasks.remove(found)
+                    lane.remove(task)
         if is_waiting:
             self._outlet.send(Failure.of(cancel.target, Cancelled()))
         self._outlet.send(Done(cancel.id))
 
     def _end(self) -> int:
         """Cancels everything, waits a moment for the work to stop, and tidies up."""
+        self._on_end()
         with self._changed:
             self._is_ending = True
-            running = self._tasks[0] if self._tasks else None
-            while len(self._tasks) > 1:
-                self._tasks.pop()
+            running = [lane[0] for lane in self._lanes if lane]
+            for lane in self._lanes:
+                while len(lane) > 1:
+                    lane.pop()
             self._changed.notify_all()
-        if running is not None:
-            running.job.cancel()
+        for task in running:
+            task.job.cancel()
         with self._changed:
-            self._changed.wait_for(lambda: not self._tasks, _GRACE_S)
+            self._changed.wait_for(lambda: not any(self._lanes), _GRACE_S)
         discard_unfinished()
         return EXIT_DONE
 
     def _beat(self) -> None:
         while True:
             with self._changed:
-                jobs = tuple(task.command.id for task in self._tasks)
+                tasks = sorted((n, task.command.id) for lane in self._lanes for n, task in enumerate(lane))
+                jobs = tuple(name for _place, name in tasks)
                 state = "ending" if self._is_ending else "busy" if jobs else "idle"
             self._outlet.send(Heartbeat("", state, jobs, os.getpid()))  # type: ignore[arg-type]
             time.sleep(HEARTBEAT_SECONDS)
 
-    def _work(self) -> None:
+    def _work(self, lane: _Lane) -> None:
         try:
             while True:
                 with self._changed:
-                    has_task = self._changed.wait_for(lambda: bool(self._tasks), self._rest_s)
-                    task = self._tasks[0] if has_task else None
-                if task is None:
+                    has_task = self._changed.wait_for(lambda: bool(lane), self._rest_s)
+                if has_task:
+                    self._perform(lane)
+                elif lane is self._main:
                     self._handler.rest()
-                else:
-                    self._perform(task)
         except BaseException:  # a fault of this loop itself: without it the process would hear but never answer
             sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
             _exit(EXIT_FATAL)
 
-    def _perform(self, task: _Task) -> None:
-        command, job = task.command, task.job
-        job.report_to(Reporter(command.id, self._outlet.send))
-        is_lost = False
-        try:
-            event = self._handler.run(command, job, self._outlet.send)
-        except GenesisError as error:
-            event = Failure.of(command.id, error, self._log)
-        except Exception as error:  # the last line of defence: the process lives on, the person is told
-            sys.excepthook(type(error), error, error.__traceback__)
-            is_lost = is_device_lost(error)
-            event = explained(command.id, error, self._log)
+    def _perform(self, lane: _Lane) -> None:
+        task = lane[0]
+        event, is_lost = outcome(self._handler.run, task.command, task.job, self._outlet.send, self._log)
         self._outlet.send(event)
         if is_lost:
             _exit(EXIT_DEVICE_LOST)
         with self._changed:
-            self._tasks.popleft()
+            lane.popleft()
             self._changed.notify_all()
+
+    @property
+    def _lanes(self) -> tuple[_Lane, ...]:
+        return (self._main, *self._apart.values())
+
+
+def outcome(
+    run: Callable[[Command, Job, Callable[[Event], None]], Event],
+    command: Command,
+    job: Job,
+    send: Callable[[Event], None],
+    log: str,
+) -> tuple[Event, bool]:
+    """The final event of a command, whatever happens, and whether a GPU is lost to this process with it."""
+    job.report_to(Reporter(command.id, send))
+    try:
+        return run(command, job, send), False
+    except GenesisError as error:
+        return Failure.of(command.id, error, log), False
+    except Exception as error:  # the last line of defence: the process lives on, the person is told
+        sys.excepthook(type(error), error, error.__traceback__)
+        return explained(command.id, error, log), is_device_lost(error)
 
 
 def _exit(code: int) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..core.bulk import read_volume
 from ..core.errors import GenesisError, InputError
+from ..core.i18n import _
 from ..core.jobs import Job
+from ..core.lease import Lease
 from ..core.protocol import (
     Command,
     Done,
@@ -31,12 +34,15 @@ if TYPE_CHECKING:
     from ..engine.models.store import ModelStore
 
 Send = Callable[[Event], None]
+INTERACTIVE = (Segment, SelfTest)
+"""Commands that a person waits for: learning gives them the device."""
 
 
 class Service:
     """Answers commands; each imports what it needs, so that Hello works on a machine where nothing is installed."""
 
-    def __init__(self, idle_minutes: float = IDLE_MINUTES) -> None:
+    def __init__(self, idle_minutes: float = IDLE_MINUTES, lease: Lease | None = None) -> None:
+        self._lease = lease or Lease()
         self._volumes: dict[str, Volume] = {}
         self._models = WarmModels(_store_of_this_person, 60 * idle_minutes)
         self._handlers: dict[type, Callable[[Any, Job, Send], Event]] = {
@@ -56,8 +62,11 @@ class Service:
         job.check()
         handler = self._handlers.get(type(command))
         if handler is None:
-            raise GenesisError(f"This version cannot do {command.type} yet.", "Update GenesisSegment.")
-        return handler(command, job, send)
+            raise GenesisError(
+                _("This version cannot do {command} yet.").format(command=command.type), _("Update GenesisSegment.")
+            )
+        with self._lease.held() if isinstance(command, INTERACTIVE) else nullcontext():
+            return handler(command, job, send)
 
     def rest(self) -> None:
         """See :class:`.server.Handler`."""
@@ -111,7 +120,7 @@ class Service:
 
     def _volume(self, fingerprint: str) -> Volume:
         if fingerprint not in self._volumes:
-            raise InputError("The CT is not loaded in the segmentation process.", "Choose the CT again.")
+            raise InputError(_("The CT is not loaded in the segmentation process."), _("Choose the CT again."))
         return self._volumes[fingerprint]
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from ..engine.inference.segmenter import Segmenter
     from ..engine.models.store import ModelStore, ResolvedModel
 
+CURRENT = "current"
+"""The name of the model in use; see :meth:`..engine.models.store.ModelStore.resolve`."""
 IDLE_MINUTES = 10.0
 _KEPT = 2
 
@@ -64,6 +66,8 @@ class WarmModels:
         Raises:
             ModelError: see :meth:`..engine.models.store.ModelStore.resolve`.
         """
+        if name == CURRENT:  # another version may have come into use since
+            name = self.store.current_name()
         known = self._resolved.get(name)
         if known is not None and _stamp(known[1].path) == known[0]:
             return known[1]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..errors import GenesisError
-from .catalogue import catalogue_models
+from ..home import versions_folder
+from .catalogue import catalogue_models, learned_models
 from .model import Model
 from .ports import ScenePort, SettingsPort, SetupPort
 from .reviewing import Reviewing
@@ -22,7 +23,7 @@ class Choosing:
     def load_settings(self) -> None:
         """Takes up the model and device of the last time."""
         model = self._model
-        model.models = model.models or catalogue_models()
+        model.models = model.models or (*learned_models(versions_folder()), *catalogue_models())
         model.model = self._settings.get("model", model.model)
         if model.info is None:
             model.model = model.models[0].id

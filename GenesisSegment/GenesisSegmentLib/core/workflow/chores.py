@@ -12,7 +12,7 @@ _END = object()
 
 
 class Chores:
-    """Work by name. What was begun first is done first."""
+    """Work by name. What was begun first is done first, unless something is urgent."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -23,10 +23,10 @@ class Chores:
         """What is not done yet."""
         return frozenset(self._works)
 
-    def begin(self, name: str, work: Pieces[None]) -> None:
-        """Puts work at the end of the line, in place of older work of the same name."""
+    def begin(self, name: str, work: Pieces[None], *, is_urgent: bool = False) -> None:
+        """Puts work at the end of the line, or at its front, in place of older work of the same name."""
         self._works.pop(name, None)
-        self._works[name] = work
+        self._works = {name: work, **self._works} if is_urgent else {**self._works, name: work}
 
     def drop(self, name: str) -> None:
         """Forgets work, wherever it is."""

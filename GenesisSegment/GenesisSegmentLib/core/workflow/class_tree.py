@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 
+from ..class_names import class_title
 from ..classes import StructureClass, class_table
 from ..i18n import _
 from ..resources import resource
@@ -79,7 +80,7 @@ def _group_row(
     if not shown:
         return None
     usable = tuple(c.index for c in shown if c.index in offered)
-    tip = busy or (names_text([table[c].name for c in usable]) if usable else _("Not offered by this model."))
+    tip = busy or (names_text([class_title(c) for c in usable]) if usable else _("Not offered by this model."))
     children = tuple(_class_row(group.key, c, offered, wanted, busy) for c in shown)
     check = _check(usable, wanted.__contains__)
     return ClassRow(group.key, title, tip, usable, check, bool(usable) and not busy, None, children)
@@ -92,13 +93,14 @@ def _class_row(
     tip = busy or (_class_tip(structure) if is_offered else _("Not offered by this model."))
     check = "on" if is_offered and structure.index in wanted else "off"
     key, classes = f"{group}/{structure.slug}", (structure.index,)
-    return ClassRow(key, structure.name, tip, classes, check, is_offered and not busy, structure.color)
+    return ClassRow(key, class_title(structure.index), tip, classes, check, is_offered and not busy, structure.color)
 
 
 def _class_tip(structure: StructureClass) -> str:
+    title = class_title(structure.index)
     if not structure.synonyms:
-        return structure.name
-    return _("{name}, also: {synonyms}").format(name=structure.name, synonyms=", ".join(structure.synonyms))
+        return title
+    return _("{name}, also: {synonyms}").format(name=title, synonyms=", ".join(structure.synonyms))
 
 
 def _check(classes: tuple[int, ...], is_ticked: Callable[[int], bool]) -> str:
@@ -116,7 +118,7 @@ def search_words(names: Iterable[str]) -> frozenset[str]:
 @cache
 def _class_words(index: int) -> frozenset[str]:
     structure = class_table()[index]
-    return search_words((structure.name, structure.slug, *structure.synonyms))
+    return search_words((class_title(index), structure.name, structure.slug, *structure.synonyms))
 
 
 def _matches(asked: tuple[str, ...], words: frozenset[str]) -> bool:

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from ..errors import GenesisError
 from ..i18n import _
 from ..protocol import Failure
+from .accepting import Accepting
 from .choosing import Choosing
+from .chores import Chores
 from .estimating import Estimating
 from .exporting import Exporting
 from .inventory import Inventory
+from .learning import Learning
 from .model import Model
-from .ports import ScenePort, SettingsPort, SetupPort, WorkerPort
+from .ports import CorrectionsPort, ScenePort, SettingsPort, SetupPort, WorkerPort
 from .rendering import render
 from .reviewing import Reviewing
 from .segmenting import Segmenting
@@ -34,18 +38,38 @@ class Controller:
     """Decides for the module; knows neither Qt nor MRML. Called from one thread; ``clock`` counts seconds."""
 
     def __init__(
-        self, scene: ScenePort, worker: WorkerPort, setup: SetupPort, settings: SettingsPort, clock: Callable[[], float]
+        self,
+        scene: ScenePort,
+        worker: WorkerPort,
+        setup: SetupPort,
+        settings: SettingsPort,
+        clock: Callable[[], float],
+        corrections: CorrectionsPort | None = None,
+        learner: WorkerPort | None = None,
+        now: Callable[[], datetime] = datetime.now,
     ) -> None:
+        """Without ``corrections`` nothing can be accepted, without ``learner``, a process, nothing be learned."""
         self.changed = Signal()
         self._model = model = Model()
         self._worker, self._clock = worker, clock
-        self._reviewing = Reviewing(model, scene, clock)
+        self._chores = Chores(clock)
+        self._reviewing = Reviewing(model, scene, clock, self._chores)
         self._choosing = Choosing(model, scene, setup, settings, self._reviewing)
-        self._exporting = Exporting(model, scene, settings)
+        self._exporting = Exporting(model, scene, settings, self._reviewing)
         self._inventory = Inventory(model, worker)
         self._estimating = Estimating(model, scene, worker, self._inventory, clock)
-        self._segmenting = Segmenting(model, scene, worker, self._reviewing, self._choosing, clock, self._show)
+        self._segmenting = Segmenting(
+            model, scene, worker, self._reviewing, self._choosing, clock, self._chores, self._show
+        )
         self._setting_up = SettingUp(model, worker, setup, settings, self._choosing, self._inventory, self._estimating)
+        self._learner = learner
+        self._learning = Learning(
+            *(model, learner, corrections, setup, settings, self._setting_up, self._choosing),
+            *(self._inventory, self._estimating, clock, now),
+        )
+        self._accepting = Accepting(
+            model, scene, corrections, self._reviewing, clock, self._chores, self._learning.accepted
+        )
         self._waiting: deque[Callable[[], None]] = deque()
         self._is_at_work = self._is_started = self._is_closed = self._is_scene_closing = False
         self._view = render(model)
@@ -70,7 +94,7 @@ class Controller:
         self._do(self._close)
 
     def tick(self) -> None:
-        """Ten times a second: takes what the worker says, and does what was put off."""
+        """Takes what the worker says, and does what was put off: ten times a second, sooner where ``is_working``."""
         if not self._is_at_work:
             self._do(self._tick)
 
@@ -174,6 +198,45 @@ class Controller:
         """Makes the surfaces once."""
         self._do(self._reviewing.update_3d)
 
+    # --- Accepting and learning ---------------------------------------------------------------------------------------
+
+    def accept(self) -> None:
+        """Keeps the reviewed structures as corrections."""
+        self._do(self._accepting.accept)
+
+    def show_learn(self, on: bool) -> None:
+        """The Learn part was unfolded, or folded."""
+        if on:
+            self._do(self._learning.show)
+
+    def install_learning(self) -> None:
+        """Installs what learning needs, after asking."""
+        self._do(lambda: self._learning.install(self._show))
+
+    def learn(self) -> None:
+        """Begins a round."""
+        self._do(self._learning.learn)
+
+    def pause_learning(self, on: bool) -> None:
+        """Stops the round where it stands, or lets it go on."""
+        self._do(lambda: self._learning.pause(on))
+
+    def stop_learning(self) -> None:
+        """Ends the round."""
+        self._do(self._learning.stop)
+
+    def set_automatic(self, automatic: str, count: int, time: str) -> None:
+        """When rounds begin by themselves."""
+        self._do(lambda: self._learning.set_automatic(automatic, count, time))
+
+    def use_version(self) -> None:
+        """Takes the new model into use."""
+        self._do(self._learning.use, is_choice=True)
+
+    def go_back(self) -> None:
+        """Takes the model from before into use."""
+        self._do(self._learning.go_back, is_choice=True)
+
     # --- Exporting ----------------------------------------------------------------------------------------------------
 
     def show_export(self, on: bool) -> None:
@@ -214,9 +277,9 @@ class Controller:
         """A scene was read; what it kept is taken up."""
         self._do(self._on_scene)
 
-    def segmentation_edited(self) -> None:
-        """Voxels or segments were changed by others than the controller."""
-        self._do(self._reviewing.edited)
+    def segmentation_edited(self, tools: tuple[str, ...] = ()) -> None:
+        """Voxels or segments were changed by others than the controller; ``tools`` are the editor's effects."""
+        self._do(lambda: self._edited(tools))
 
     # --- How it is done -----------------------------------------------------------------------------------------------
 
@@ -232,6 +295,8 @@ class Controller:
         try:
             while self._waiting:
                 self._guarded(self._waiting.popleft())
+            if not self._is_closed:
+                self._guarded(self._chores.go_on)
         finally:
             self._waiting.clear()
             self._is_at_work = False
@@ -244,14 +309,20 @@ class Controller:
             self._model.complain(error)
 
     def _show(self) -> None:
+        self._model.works = self._chores.names
         view = render(self._model)
         if view != self._view:
             self._view = view
             self.changed.emit(view)
 
+    def _edited(self, tools: tuple[str, ...]) -> None:
+        self._accepting.used(tools)
+        self._reviewing.edited()
+
     def _start(self) -> None:
         if self._is_started:
             self._choosing.check_setup()
+            self._learning.start()
             return
         self._is_started = True
         self._choosing.load_settings()
@@ -259,6 +330,7 @@ class Controller:
         self._choosing.check_setup()
         self._choosing.load_scene()
         self._setting_up.resume()
+        self._learning.start()
 
     def _stop(self) -> None:
         self._estimating.rest()
@@ -269,6 +341,7 @@ class Controller:
         self._segmenting.abandon()
         self._setting_up.abandon()
         self._worker.close()
+        self._learning.close()
 
     def _show_export(self, on: bool) -> None:
         self._model.is_export_shown = on
@@ -278,7 +351,9 @@ class Controller:
         model, was_running = self._model, self._model.run is not None
         for event in self._worker.pump():
             self._take(event)
-        for part in (self._segmenting, self._reviewing, self._estimating):
+        for event in self._learner.pump() if self._learner is not None else ():
+            self._take(event)
+        for part in (self._segmenting, self._reviewing, self._accepting, self._learning, self._estimating):
             self._guarded(part.tick)
         if was_running and model.state is State.REVIEWING:
             self._inventory.ask()  # how much memory is free now
@@ -294,7 +369,7 @@ class Controller:
 
     def _dispatch(self, event: object) -> None:
         road = self._model.road
-        parts = (self._segmenting, self._setting_up, self._estimating, self._inventory)
+        parts = (self._segmenting, self._setting_up, self._estimating, self._inventory, self._learning)
         is_taken = any(part.on_event(event) for part in parts)
         if not is_taken and isinstance(event, Failure) and not event.id and event.code == "worker_lost":
             self._model.complain(event)
@@ -314,6 +389,8 @@ class Controller:
 
     def _on_removed(self, node_id: str) -> None:
         model = self._model
+        if node_id in (model.volume_id, model.segmentation_id):
+            self._accepting.abandon()
         if node_id == model.volume_id:
             self._segmenting.abandon()
             self._reviewing.stop_correcting()
@@ -325,6 +402,7 @@ class Controller:
 
     def _on_closing(self) -> None:
         self._is_scene_closing = True
+        self._accepting.abandon()
         self._segmenting.abandon()
         self._reviewing.stop_correcting(is_quiet=True)
         self._estimating.forget()

@@ -8,6 +8,7 @@ from ..i18n import _
 from .export_formats import FORMATS
 from .model import Model
 from .ports import ExportRequest, ScenePort, SettingsPort
+from .reviewing import Reviewing
 
 _KEYS = tuple(known.key for known in FORMATS)
 _DEFAULT = "seg.nrrd"
@@ -16,8 +17,8 @@ _DEFAULT = "seg.nrrd"
 class Exporting:
     """Settings keep the formats and the folder, the scene keeps the paint order."""
 
-    def __init__(self, model: Model, scene: ScenePort, settings: SettingsPort) -> None:
-        self._model, self._scene, self._settings = model, scene, settings
+    def __init__(self, model: Model, scene: ScenePort, settings: SettingsPort, reviewing: Reviewing) -> None:
+        self._model, self._scene, self._settings, self._reviewing = model, scene, settings, reviewing
 
     def load_settings(self) -> None:
         """Takes up the formats and the folder of the last time; a folder that is gone is forgotten."""
@@ -53,6 +54,7 @@ class Exporting:
             return
         request = ExportRequest(model.folder, model.written, model.painted)
         model.last_files = ()
+        self._reviewing.settle()
         files = self._scene.export(model.segmentation_id, model.volume_id, request)
         model.last_files = tuple(str(file) for file in files)
         many = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..class_names import class_title
 from ..classes import class_table
 from ..i18n import _
 from ..reports import ModelInfo
@@ -24,7 +25,7 @@ def clinical_text(info: ModelInfo) -> str:
 
 def missing_text(info: ModelInfo) -> str:
     """What the model does not find."""
-    missing = [c.name for c in class_table().values() if c.index not in info.offered]
+    missing = [class_title(c) for c in class_table() if c not in info.offered]
     if not missing:
         return ""
     text = _("Finds {count} of {all} structures; not offered: {names}.")

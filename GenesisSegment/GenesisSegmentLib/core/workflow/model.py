@@ -9,8 +9,12 @@ from ..classes import all_classes
 from ..errors import GenesisError
 from ..protocol import Estimated, Failure, Ready
 from ..reports import DeviceInfo, ModelInfo
+from .learning_model import LearningModel
 from .ports import SceneParameters, SegmentState, SetupReport
 from .states import State, Trigger, after, is_allowed
+
+COUNT, OVERLAPS = "count", "overlaps"
+"""Work in pieces whose end the panel waits for."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,16 @@ class Model:
     side_job: Step | None = None
     """Installing, testing, importing or downloading."""
 
+    can_accept: bool = False
+    """Whether there is a place for accepted corrections."""
+    accepting: Step | None = None
+    """The acceptance that is being written."""
+    learning: LearningModel = field(default_factory=LearningModel)
+
     rows: tuple[SegmentState, ...] = ()
     selected: str = ""
+    works: frozenset[str] = frozenset()
+    """What is being done in pieces, as :class:`.chores.Chores` names it."""
     is_proposal_shown: bool = False
     is_difference_shown: bool = False
     can_undo: bool = False
@@ -83,6 +95,16 @@ class Model:
     folder: Path | None = None
     paint_order: tuple[int, ...] = ()
     last_files: tuple[str, ...] = ()
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether the changed voxels are being counted."""
+        return COUNT in self.works
+
+    @property
+    def is_looking_for_overlaps(self) -> bool:
+        """Whether it is being found out which classes share voxels."""
+        return OVERLAPS in self.works
 
     @property
     def info(self) -> ModelInfo | None:
@@ -119,7 +141,7 @@ class Model:
     @property
     def is_busy(self) -> bool:
         """Whether a job is on that must end before another can begin."""
-        return self.run is not None or self.side_job is not None
+        return self.run is not None or self.side_job is not None or self.accepting is not None
 
     @property
     def is_correcting(self) -> bool:

@@ -10,8 +10,9 @@ def busy_obstacle(model: Model) -> str:
     """Another job is on."""
     if model.run is not None:
         return _("Wait until the run has ended, or cancel it.")
-    if model.side_job is not None:
-        return _("Wait until this has ended: {what}.").format(what=model.side_job.text)
+    for step in (model.accepting, model.side_job):
+        if step is not None:
+            return _("Wait until this has ended: {what}.").format(what=step.text)
     return ""
 
 

@@ -9,8 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
+from ..corrections import Acceptance, AcceptedClass
 from ..geometry import Box, Geometry
 from ..layers import Layer
+from ..pieces import Pieces
 from ..protocol import Command, Partial, Result
 from ..volume import Volume
 
@@ -67,6 +69,22 @@ class ResultText:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Reviewed:
+    """The reviewed segments, each with its mask and what was proposed for it on the voxels of the CT.
+
+    ``names`` are those of the segments. ``patient`` tells patients apart, or is "". ``model`` and ``model_sha256`` name
+    what made the proposal. ``accepted`` is what :meth:`ScenePort.remember_accepted` kept last.
+    """
+
+    classes: tuple[AcceptedClass, ...]
+    names: tuple[str, ...]
+    patient: str
+    model: str
+    model_sha256: str
+    accepted: str
+
+
 @dataclass(frozen=True)
 class ExportRequest:
     """Which formats go into ``folder``: keys of :data:`.export_formats.FORMATS`; later classes paint over earlier."""
@@ -77,10 +95,13 @@ class ExportRequest:
 
 
 class ScenePort(Protocol):
-    """The MRML scene. Nodes are named by their ID; every method raises :class:`GenesisError` with a remedy."""
+    """The MRML scene. Nodes are named by their ID; every method raises :class:`GenesisError` with a remedy.
 
-    def snapshot(self, volume_id: str) -> Snapshot:
-        """Copy of a CT, or the reason why it cannot be used."""
+    What takes a look at every voxel comes in pieces, each a few milliseconds at most.
+    """
+
+    def copying(self, volume_id: str) -> Pieces[Snapshot]:
+        """Copy of a CT. Why it cannot be used is raised at once, unless it takes a look at all voxels to know."""
 
     def problem(self, volume_id: str) -> str:
         """Why this volume cannot be segmented, in one or two sentences, or "". Cheap: called when one is chosen."""
@@ -117,8 +138,8 @@ class ScenePort(Protocol):
     def segments(self, segmentation_id: str) -> tuple[SegmentState, ...]:
         """All segments, in the order of the segmentation."""
 
-    def count_changes(self, segmentation_id: str) -> None:
-        """Counts the changed voxels of every segment anew, for the next :meth:`segments`."""
+    def counting(self, segmentation_id: str) -> Pieces[None]:
+        """Counts the changed voxels of every segment anew, for :meth:`segments` from then on."""
 
     def set_locked(self, segmentation_id: str, segment_id: str, is_locked: bool) -> None:
         """Locks a segment against every write."""
@@ -126,11 +147,14 @@ class ScenePort(Protocol):
     def set_reviewed(self, segmentation_id: str, segment_id: str, is_reviewed: bool) -> None:
         """Marks a segment as looked at and right."""
 
-    def guard(self, segmentation_id: str | None) -> tuple[str, ...]:
+    def guarding(self, segmentation_id: str) -> Pieces[tuple[str, ...]]:
         """Puts back what others changed in locked and reviewed segments; names of those segments.
 
-        Segments that are protected for the first time are remembered as they are; with None all are forgotten.
+        Segments that are protected for the first time are remembered as they are.
         """
+
+    def forget_guarded(self) -> None:
+        """Remembers no protected segment any more."""
 
     def set_visible(self, segmentation_id: str, segment_id: str, is_visible: bool) -> None:
         """Shows or hides a segment."""
@@ -150,11 +174,17 @@ class ScenePort(Protocol):
     def update_3d(self, segmentation_id: str) -> None:
         """Makes the surfaces once, and shows them."""
 
-    def overlapping(self, segmentation_id: str) -> tuple[tuple[int, int], ...]:
+    def finding_overlaps(self, segmentation_id: str) -> Pieces[tuple[tuple[int, int], ...]]:
         """Pairs of classes that share voxels."""
 
     def export(self, segmentation_id: str, volume_id: str, request: ExportRequest) -> tuple[Path, ...]:
         """Writes the files, all or none; returns them."""
+
+    def reading_reviewed(self, segmentation_id: str) -> Pieces[Reviewed]:
+        """What was reviewed, after what others took from it was put back; anew where something changes meanwhile."""
+
+    def remember_accepted(self, segmentation_id: str, state: str) -> None:
+        """Keeps with the segmentation in which state it was accepted."""
 
     def load_parameters(self) -> SceneParameters:
         """What the scene kept."""
@@ -200,6 +230,30 @@ class WorkerPort(Protocol):
 
     def close(self) -> None:
         """Ends the process."""
+
+
+class CorrectionsPort(Protocol):
+    """Where accepted corrections are kept (:class:`GenesisSegmentLib.core.kept.KeptCorrections`)."""
+
+    @property
+    def folder(self) -> Path:
+        """The outbox."""
+
+    def put(self, acceptance: Acceptance) -> Path:
+        """Keeps an acceptance, in the thread that calls; it is on disk when this returns.
+
+        Raises:
+            GenesisError: it could not be kept, and nothing half-written is left.
+        """
+
+    def state_of(self, acceptance: Acceptance) -> str:
+        """Another text whenever what is accepted of a CT is another. Raises as :meth:`put`."""
+
+    def count_waiting(self) -> int:
+        """How many acceptances the case store has not taken yet."""
+
+    def has_any(self) -> bool:
+        """Whether anything was ever accepted on this machine, or a model version was made."""
 
 
 @dataclass(frozen=True)

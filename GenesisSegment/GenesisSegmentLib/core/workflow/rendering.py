@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..i18n import _
 from .model import Message, Model, Step
+from .rendering_learning import is_awake, render_learn
 from .rendering_result import render_correct, render_export
 from .rendering_segment import render_segment
 from .setting_up import import_obstacle, install_obstacle, self_test_obstacle
@@ -21,11 +22,14 @@ def render(model: Model) -> View:
         segment=render_segment(model),
         correct=render_correct(model),
         export=render_export(model),
+        learn=render_learn(model),
+        is_awake=is_awake(model),
+        is_working=bool(model.works),
     )
 
 
 def _status(model: Model) -> StatusStrip:
-    step, message = model.run or model.side_job, model.message
+    step, message = model.run or model.side_job or model.accepting, model.message
     log = message.log if message else ""
     shown = Message(step.text, "busy") if step else message or _idle(model)
     is_dismissable = message is not None and step is None
@@ -34,7 +38,7 @@ def _status(model: Model) -> StatusStrip:
         kind=shown.kind,
         fraction=step.fraction if step else None,
         time_left=time_left_text(step.seconds_left) if step else "",
-        cancel=control(_cancel_obstacle(step), _("Stops what is running. Nothing is changed.")),
+        cancel=control(_cancel_obstacle(model, step), _("Stops what is running. Nothing is changed.")),
         show_log=control(
             "" if log else _("There is no log for this."), _("Opens the log, which says more."), is_visible=bool(log)
         ),
@@ -47,9 +51,11 @@ def _status(model: Model) -> StatusStrip:
     )
 
 
-def _cancel_obstacle(step: Step | None) -> str:
+def _cancel_obstacle(model: Model, step: Step | None) -> str:
     if step is None:
         return _("Nothing is running.")
+    if step is model.accepting:
+        return _("It takes a moment only, and nothing half-written is left.")
     if step.is_cancelling:
         return _("It is being cancelled.")
     return "" if step.can_cancel else _("An installation cannot be stopped half way.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..classes import class_table
+from ..class_names import class_title
 from ..i18n import _
+from .accepting import accept_obstacle
 from .export_formats import FORMATS, ExportFormat
 from .exporting import export_obstacle
 from .model import Model
@@ -19,7 +20,7 @@ def render_correct(model: Model) -> CorrectPart:
     reason, selected = result_obstacle(model), model.row(model.selected)
     no_proposal = _("Choose a structure that the model proposed.") if not (selected and selected.class_index) else ""
     return CorrectPart(
-        rows=tuple(_row(row, busy_obstacle(model) if model.run else "") for row in model.rows),
+        rows=tuple(_row(row, busy_obstacle(model) if model.run else "", model.is_counting) for row in model.rows),
         note=reason or _note(model),
         edit=control(
             _edit_obstacle(model),
@@ -40,11 +41,20 @@ def render_correct(model: Model) -> CorrectPart:
         reviewed_note=_reviewed_note(model),
         undo=control(
             reason or ("" if model.can_undo else _("Nothing was changed yet.")),
-            _("Takes the last change back, yours or the model's. What the model proposed stays that of its last run."),
+            _("Takes the last change back, yours or the model's. Changes are counted against the run that is seen."),
         ),
         redo=control(
             reason or ("" if model.can_redo else _("Nothing was taken back.")), _("Makes again what Undo took back.")
         ),
+        accept=control(
+            accept_obstacle(model),
+            _(
+                "Keeps the reviewed structures as corrections that the model learns from. They are safe on disk when "
+                "this comes back, without name or ID of the patient."
+            ),
+            is_visible=model.can_accept,
+        ),
+        accept_text=_("Accepting...") if model.accepting else _("Accept reviewed structures"),
         segmentation_id=model.segmentation_id or "",
         selected=model.selected,
     )
@@ -57,7 +67,7 @@ def render_export(model: Model) -> ExportPart:
         formats=tuple(_format(model, known) for known in FORMATS),
         chosen=model.written,
         paint_order=tuple(
-            Choice(str(index), class_table()[index].name, reason or _paint_tip(model, index), not reason)
+            Choice(str(index), class_title(index), reason or _paint_tip(model, index), not reason)
             for index in model.painted
         ),
         overlap_note=_overlap_note(model),
@@ -82,7 +92,7 @@ def _edit_obstacle(model: Model) -> str:
     return _("Read the message below and dismiss it first.")
 
 
-def _row(row: SegmentState, reason: str) -> ReviewRow:
+def _row(row: SegmentState, reason: str, is_counting: bool) -> ReviewRow:
     if row.is_locked:
         lock_tip = _("Opens it for changes.")
     else:
@@ -93,7 +103,7 @@ def _row(row: SegmentState, reason: str) -> ReviewRow:
         lock=control(reason, lock_tip, is_checked=row.is_locked),
         review=control(reason, review_tip, is_checked=row.is_reviewed),
         reset=control(reason or _reset_obstacle(row), _("Brings the model's version back. Undo works.")),
-        change_text=_change_text(row),
+        change_text=_change_text(row, is_counting),
     )
 
 
@@ -107,9 +117,11 @@ def _reset_obstacle(row: SegmentState) -> str:
     return _("It is as the model proposed it.") if row.changed_voxels == 0 else ""
 
 
-def _change_text(row: SegmentState) -> str:
+def _change_text(row: SegmentState, is_counting: bool) -> str:
     if not row.class_index:
         return _("your own")
+    if is_counting:
+        return _("counting")
     if row.changed_voxels is None:
         return ""
     if row.changed_voxels == 0:
@@ -143,7 +155,9 @@ def _format_tip(key: str, is_flat: bool) -> str:
 
 
 def _paint_tip(model: Model, index: int) -> str:
-    names = [class_table()[b if a == index else a].name for a, b in model.overlaps if index in (a, b)]
+    names = [class_title(b if a == index else a) for a, b in model.overlaps if index in (a, b)]
+    if model.is_looking_for_overlaps:
+        return _("Overlaps are being looked for.")
     if not names:
         return _("Overlaps with nothing.")
     return _("Overlaps with {names}. Of two that overlap, the later one is seen.").format(names=names_text(names))
@@ -151,9 +165,11 @@ def _paint_tip(model: Model, index: int) -> str:
 
 def _overlap_note(model: Model) -> str:
     pairs = [(a, b) for a, b in model.overlaps if a in model.present and b in model.present]
+    if model.is_looking_for_overlaps:
+        return _("Overlaps are being looked for.")
     if not pairs:
         return _("No structures overlap.") if model.rows else ""
-    order, table = model.painted, class_table()
+    order = model.painted
     on_top = [sorted(pair, key=order.index) for pair in pairs]
-    texts = [_("{top} over {below}").format(top=table[top].name, below=table[below].name) for below, top in on_top]
+    texts = [_("{top} over {below}").format(top=class_title(top), below=class_title(below)) for below, top in on_top]
     return sentences(_("In label maps each voxel has one structure:"), f"{names_text(texts)}.")

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..i18n import _
-from .model import Model
+from ..pieces import Pieces
+from .chores import Chores
+from .model import COUNT, OVERLAPS, Model
 from .ports import ScenePort, SegmentState
 from .states import State, Trigger
 
 _QUIET_S = 1.0
 """Changed voxels are counted this long after the last edit: counting takes too long for every stroke."""
 _REFRESH_S = 0.25
+_GUARD = "guard"
 
 
 class Reviewing:
     """Sends what the person does with segments to the scene, and reads back what came of it."""
 
-    def __init__(self, model: Model, scene: ScenePort, clock: Callable[[], float]) -> None:
-        self._model, self._scene, self._clock = model, scene, clock
+    def __init__(self, model: Model, scene: ScenePort, clock: Callable[[], float], chores: Chores) -> None:
+        self._model, self._scene, self._clock, self._chores = model, scene, clock, chores
         self._refresh_at: float | None = None
         self._count_at: float | None = None
 
@@ -29,33 +32,52 @@ class Reviewing:
             model.selected, model.last_files = "", ()
             model.is_proposal_shown = model.is_difference_shown = False
             model.can_undo = model.can_redo = False
+            model.overlaps = ()
+            for name in (COUNT, _GUARD, OVERLAPS):
+                self._chores.drop(name)
         model.segmentation_id = segmentation_id
         self._refresh_at = self._count_at = None
+        if segmentation_id is None:
+            self._scene.forget_guarded()
         self.refresh()
         self.find_overlaps()
 
     def refresh(self) -> None:
         """Reads the segments."""
         model = self._model
-        self._guard()
+        if model.segmentation_id:
+            self._chores.begin(_GUARD, self._guard(model.segmentation_id), is_urgent=True)
         model.rows = self._scene.segments(model.segmentation_id) if model.segmentation_id else ()
         if model.row(model.selected) is None:
             model.selected = model.rows[0].segment_id if model.rows else ""
 
-    def _guard(self) -> None:
+    def settle(self) -> None:
+        """Has locked and reviewed segments put right at once, where the editor has just taken something from them.
+
+        To be called before their voxels are used, changed or unlocked.
+        """
+        if self._model.segmentation_id:
+            self._chores.begin(_GUARD, self._guard(self._model.segmentation_id))
+            self._chores.finish(_GUARD)
+
+    def _guard(self, segmentation_id: str) -> Pieces[None]:
         """Locked and reviewed segments stay as they are, whatever the editor was told to overwrite."""
-        model = self._model
-        names = self._scene.guard(model.segmentation_id)
+        names = yield from self._scene.guarding(segmentation_id)
         if names:
             text = _("Locked or reviewed structures stay as they are, so this was put back: {names}.")
-            model.say(text.format(names=", ".join(names)), "warning")
+            self._model.say(text.format(names=", ".join(names)), "warning")
 
     def find_overlaps(self) -> None:
         """Asks which classes share voxels, where that is shown: it takes a look at every voxel."""
         model = self._model
-        model.overlaps = ()
         if model.segmentation_id and model.is_export_shown:
-            model.overlaps = self._scene.overlapping(model.segmentation_id)
+            self._chores.begin(OVERLAPS, self._find_overlaps(model.segmentation_id))
+        else:
+            self._chores.drop(OVERLAPS)
+            model.overlaps = ()
+
+    def _find_overlaps(self, segmentation_id: str) -> Pieces[None]:
+        self._model.overlaps = yield from self._scene.finding_overlaps(segmentation_id)
 
     def edited(self) -> None:
         """The voxels were changed by the editor, or the segments from outside."""
@@ -81,6 +103,7 @@ class Reviewing:
         model = self._model
         if is_on and model.segmentation_id and model.can(Trigger.CORRECT):
             self._scene.suspend_3d(model.segmentation_id, True)
+            self._chores.drop(COUNT)  # painting needs the time, and changes what is counted
             model.move(Trigger.CORRECT)
         elif not is_on and model.is_correcting:
             self.stop_correcting()
@@ -107,12 +130,14 @@ class Reviewing:
     def set_locked(self, segment_id: str, is_on: bool) -> None:
         """Locks a segment, or opens it."""
         if segmentation := self._changeable(segment_id):
+            self.settle()
             self._scene.set_locked(segmentation, segment_id, is_on)
             self.refresh()
 
     def set_reviewed(self, segment_id: str, is_on: bool) -> None:
         """Marks a segment as looked at and right, or takes that back."""
         if segmentation := self._changeable(segment_id):
+            self.settle()
             self._scene.set_reviewed(segmentation, segment_id, is_on)
             self.refresh()
 
@@ -129,10 +154,10 @@ class Reviewing:
         segmentation, row = self._changeable(segment_id), model.row(segment_id)
         if not segmentation or row is None or not row.class_index or row.is_locked or row.is_reviewed:
             return
+        self.settle()
         self._scene.reset_to_proposal(segmentation, segment_id)
         model.can_undo, model.can_redo = True, False
-        self._count()
-        self._say_reset(row.name, model.row(segment_id))
+        self._count(lambda: self._say_reset(row.name, model.row(segment_id)))
 
     def _say_reset(self, name: str, row: SegmentState | None) -> None:
         """The editor's masks, and locked neighbours, may have kept voxels from being written."""
@@ -147,7 +172,7 @@ class Reviewing:
         self._model.say(text.format(name=name, count=f"{left:,}"), "warning")
 
     def undone(self, is_done: bool) -> None:
-        """A step was taken back in the editor, if there was one. The proposal is not part of a step."""
+        """A step was taken back in the editor, if there was one."""
         model = self._model
         model.can_undo = is_done
         model.can_redo = model.can_redo or is_done
@@ -198,10 +223,21 @@ class Reviewing:
         is_free = model.run is None and model.row(segment_id) is not None
         return model.segmentation_id if is_free else None
 
-    def _count(self) -> None:
+    def _count(self, then: Callable[[], None] = lambda: None) -> None:
         self._count_at = self._refresh_at = None
         model = self._model
         if model.segmentation_id:
-            self._scene.count_changes(model.segmentation_id)
             self.refresh()
-            self.find_overlaps()
+            self._chores.begin(COUNT, self._counting(model.segmentation_id, then))
+
+    def _counting(self, segmentation_id: str, then: Callable[[], None]) -> Pieces[None]:
+        """Counts, and brings what is shown of the proposal up to date: after Undo it may be that of another run."""
+        model = self._model
+        yield from self._scene.counting(segmentation_id)
+        self.refresh()
+        self.find_overlaps()
+        if model.is_proposal_shown:
+            self.show_proposal(True)
+        if model.is_difference_shown:
+            self.show_difference(True)
+        then()

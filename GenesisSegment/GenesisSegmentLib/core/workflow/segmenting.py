@@ -10,8 +10,10 @@ from ..classes import all_classes
 from ..errors import GenesisError, InputError
 from ..geometry import Box
 from ..i18n import _
+from ..pieces import Pieces
 from ..protocol import Failure, Partial, Progress, Result, Segment, new_id
 from .choosing import Choosing
+from .chores import Chores
 from .estimates import device_name
 from .model import Model, Step
 from .obstacles import segment_obstacle
@@ -22,6 +24,7 @@ from .text import FAULTS, duration_text, sentences, stage_text, unexpected
 
 _LOOK_S = 1.0
 """How often a run looks whether its CT is still the same."""
+_COPY = "copy"
 _PATIENCE_S = 5.0
 """A cancelled run that does not answer is given up after this time."""
 
@@ -50,12 +53,13 @@ class Segmenting:
         reviewing: Reviewing,
         choosing: Choosing,
         clock: Callable[[], float],
+        chores: Chores,
         announce: Callable[[], None],
     ) -> None:
         """``announce`` shows what the model says at once, before a step that holds the person up."""
         self._model, self._scene, self._worker = model, scene, worker
         self._reviewing, self._choosing, self._clock = reviewing, choosing, clock
-        self._announce = announce
+        self._chores, self._announce = chores, announce
         self._run: _Run | None = None
 
     def start(self) -> None:
@@ -67,33 +71,48 @@ class Segmenting:
         model = self._model
         if segment_obstacle(model) or model.volume_id is None:
             return
-        snapshot = self._scene.snapshot(model.volume_id)
+        copying = self._scene.copying(model.volume_id)
         self._reviewing.stop_correcting()
+        self._reviewing.settle()
         model.message, model.verdicts, model.last_files = None, (), ()
         model.move(Trigger.SEGMENT)
         model.run = Step(_("Handing the CT over"), 0.0)
-        now = self._clock()
+        self._chores.begin(_COPY, self._copy(copying, self._clock()))
+
+    def _copy(self, copying: Pieces[Snapshot], started: float) -> Pieces[None]:
+        model = self._model
+        try:
+            snapshot = yield from copying
+        except GenesisError as error:
+            self._over()
+            model.move(Trigger.CANCELLED)
+            self._choosing.look_again()
+            model.complain(error)
+            return
         load = self._worker.send_volume(snapshot.volume, snapshot.fingerprint)
         model.handed = snapshot.node_id, snapshot.fingerprint
         command = Segment(new_id(), snapshot.fingerprint, "", model.model, model.wanted, model.device)
-        self._run = _Run(snapshot, load, self._worker.send(command), now, now)
+        self._run = _Run(snapshot, load, self._worker.send(command), started, self._clock())
 
     def cancel(self) -> None:
         """Asks the run to end; it has ended when the worker says so."""
         run, model = self._run, self._model
-        if run is None or run.cancelled is not None or model.run is None:
+        if model.run is None:
             return
-        run.cancelled = self._clock()
-        model.run = replace(model.run, text=_("Cancelling"), seconds_left=None, is_cancelling=True)
-        self._worker.cancel(run.segment)
+        if run is None:
+            self._cancelled()
+        elif run.cancelled is None:
+            run.cancelled = self._clock()
+            model.run = replace(model.run, text=_("Cancelling"), seconds_left=None, is_cancelling=True)
+            self._worker.cancel(run.segment)
 
     def abandon(self) -> None:
         """Ends the run without a word, because its CT goes away."""
-        run = self._run
-        if run is None:
+        if self._model.run is None:
             return
-        self._worker.cancel(run.segment)
-        self._end(run)
+        if self._run is not None:
+            self._worker.cancel(self._run.segment)
+        self._over()
         self._model.move(Trigger.VOLUME_GONE)
 
     def tick(self) -> None:
@@ -103,7 +122,7 @@ class Segmenting:
             return
         if run.cancelled is not None:
             if now - run.cancelled >= _PATIENCE_S:
-                self._cancelled(run)
+                self._cancelled()
         elif now - run.looked >= _LOOK_S:
             run.looked = now
             self._check_volume(run)
@@ -120,7 +139,7 @@ class Segmenting:
         elif run.cancelled is not None:
             if isinstance(event, Result):
                 self._worker.release(event.id)
-                self._cancelled(run)
+                self._cancelled()
         elif isinstance(event, Progress):
             self._model.run = Step(stage_text(event.stage), min(1.0, max(0.0, event.fraction)), event.seconds_left)
         elif isinstance(event, Partial):
@@ -131,11 +150,11 @@ class Segmenting:
 
     def _on_failure(self, run: _Run, failure: Failure) -> None:
         if failure.is_cancelled or run.cancelled is not None:
-            self._cancelled(run)
+            self._cancelled()
         else:
             if failure.id == run.load:
                 self._worker.cancel(run.segment)
-            self._failed(run, f"{failure.what} {failure.remedy}".strip(), failure.log)
+            self._failed(f"{failure.what} {failure.remedy}".strip(), failure.log)
 
     def _on_partial(self, run: _Run, partial: Partial) -> None:
         """Shows one class early. One that cannot be shown early comes with the result."""
@@ -159,11 +178,12 @@ class Segmenting:
         text = ResultText(result.model, result.model_title, result.model_sha256, result.device, notes)
         try:
             layers = self._layers(snapshot, result)
+            self._reviewing.settle()
             measurements = [asdict(row) for row in result.measurements]
             segmentation = self._scene.write_result(snapshot, layers, text, measurements)
         except FAULTS as error:  # whatever it is, the run has ended and the person must hear of it
             self._worker.release(result.id)
-            self._failed(run, unexpected(_("The result could not be put into the scene."), error))
+            self._failed(unexpected(_("The result could not be put into the scene."), error))
             return
         self._run = model.run = None
         is_again = segmentation == model.segmentation_id
@@ -207,23 +227,25 @@ class Segmenting:
             self._model.say(_("The CT was removed, so the run was stopped."), "warning")
         else:
             self._worker.cancel(run.segment)
-            self._failed(run, _("The CT was changed during the run, so its result was not used. Segment it again."))
+            self._failed(_("The CT was changed during the run, so its result was not used. Segment it again."))
         return False
 
-    def _cancelled(self, run: _Run) -> None:
-        self._end(run)
+    def _cancelled(self) -> None:
+        self._over()
         self._model.move(Trigger.CANCELLED)
         self._choosing.look_again()
         self._model.say(_("Cancelled. Nothing was changed."), "idle")
 
-    def _failed(self, run: _Run, text: str, log: str = "") -> None:
-        self._end(run)
+    def _failed(self, text: str, log: str = "") -> None:
+        self._over()
         self._model.move(Trigger.FAILED)
         self._model.say(text, "error", log)
 
-    def _end(self, run: _Run) -> None:
+    def _over(self) -> None:
         """Forgets the run, and takes away what it showed early."""
-        self._run = self._model.run = None
-        if run.has_shown:
+        run, self._run = self._run, None
+        self._model.run = None
+        self._chores.drop(_COPY)
+        if run is not None and run.has_shown:
             with suppress(GenesisError):  # why the run ended matters more
                 self._scene.discard_partials(run.snapshot)

@@ -17,7 +17,7 @@ from .inventory import Inventory
 from .licences import terms_text
 from .model import Model, Step
 from .obstacles import busy_obstacle, model_obstacle, setup_obstacle
-from .ports import SettingsPort, SetupPort, WorkerPort
+from .ports import SettingsPort, SetupPort, SetupReport, WorkerPort
 from .text import sentences, stage_text
 
 _RESUME = "resume_setup"
@@ -63,23 +63,16 @@ class SettingUp:
         if install_obstacle(model):
             return
 
-        def report(line: str) -> None:
-            model.side_job = Step(line or _("Installing"), can_cancel=False)
-            show()
-
-        report(_("Installing"))
         self._settings.set(_RESUME, model.road)
         try:
-            model.setup = self._setup.install(model.road, report)
-        except ConsentError:
-            self._settings.set(_RESUME, "")
-            model.say(_("Nothing was installed."), "idle")
-            return
+            found = self.install_for(model.road, show)
         except GenesisError:
             model.setup = self._setup.check(model.road)
             raise
-        finally:
-            model.side_job = None
+        if found is None:
+            self._settings.set(_RESUME, "")
+            return
+        model.setup = found
         self._worker.stop()
         self._inventory.forget()
         self._estimating.forget()
@@ -88,6 +81,27 @@ class SettingUp:
             model.say(_("Restart Slicer to finish the set-up."), "warning")
         else:
             self.resume()
+
+    def install_for(self, road: str, show: Callable[[], None]) -> SetupReport | None:
+        """Asks, installs what a road needs, and looks again; None where the person said no.
+
+        Raises:
+            GenesisError: with what to do.
+        """
+        model = self._model
+
+        def report(line: str) -> None:
+            model.side_job = Step(line or _("Installing"), can_cancel=False)
+            show()
+
+        report(_("Installing"))
+        try:
+            return self._setup.install(road, report)
+        except ConsentError:
+            model.say(_("Nothing was installed."), "idle")
+            return None
+        finally:
+            model.side_job = None
 
     def self_test(self) -> None:
         """Runs one small piece of a made-up CT on the chosen device."""

@@ -128,15 +128,60 @@ class CorrectPart:
     reviewed_note: str
     undo: Control = Control(False, "")
     redo: Control = Control(False, "")
+    accept: Control = Control(False, "", is_visible=False)
+    accept_text: str = ""
     segmentation_id: str = ""
     selected: str = ""
 
 
 @dataclass(frozen=True)
+class ScoreRow:
+    """A class before and after a round, in words; ``kind`` is good, bad or idle."""
+
+    name: str
+    before: str
+    after: str
+    cases: str
+    verdict: str
+    kind: str = "idle"
+    tip: str = ""
+
+
+_NOTHING = Control(False, "", is_visible=False)
+
+
+@dataclass(frozen=True)
 class LearnPart:
-    """Hidden until there is a learner."""
+    """What was accepted, the round that runs or ended, and the models that came of it. Hidden until there is any.
+
+    ``fraction`` None hides the bar. ``pause_text`` is what the button does now. ``report`` is the path that
+    ``open_report`` opens. ``automatic`` is one of the ``automatics``, ``count`` and ``time`` ("HH:MM") belong to it.
+    """
 
     is_visible: bool = False
+    counts: str = ""
+    note: str = ""
+    round_text: str = ""
+    fraction: float | None = None
+    time_left: str = ""
+    install: Control = _NOTHING
+    learn: Control = _NOTHING
+    pause: Control = _NOTHING
+    pause_text: str = ""
+    stop: Control = _NOTHING
+    automatics: tuple[Choice, ...] = ()
+    automatic: str = "off"
+    count: int = 5
+    time: str = "20:00"
+    count_box: Control = _NOTHING
+    time_box: Control = _NOTHING
+    outcome: str = ""
+    rows: tuple[ScoreRow, ...] = ()
+    open_report: Control = _NOTHING
+    report: str = ""
+    in_use: str = ""
+    use: Control = _NOTHING
+    back: Control = _NOTHING
 
 
 @dataclass(frozen=True)
@@ -163,3 +208,7 @@ class View:
     correct: CorrectPart
     export: ExportPart
     learn: LearnPart = field(default_factory=LearnPart)
+    is_awake: bool = False
+    """Whether ticks are needed while the module is not in front: a round is on, or may begin by itself."""
+    is_working: bool = False
+    """Whether work is being done in pieces: the sooner the next tick comes, the sooner it is done."""

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from ...core.errors import InputError
 from ...core.geometry import Box, Geometry
+from ...core.i18n import _
 from ...core.jobs import Advance
 from ...core.volume import Volume
 from ..components import largest, touching
@@ -104,8 +105,8 @@ def published_frame(volume: Volume, spec: ModelSpec) -> InputFrame:
 def nothing_seen(spec: ModelSpec) -> InputError:
     """The refusal of a CT that is empty within the model's intensity window."""
     return InputError(
-        f"There is nothing above {spec.window_hu[0]:g} HU in this CT.",
-        "Check that its values are Hounsfield units.",
+        _("There is nothing above {level} HU in this CT.").format(level=f"{spec.window_hu[0]:g}"),
+        _("Check that its values are Hounsfield units."),
     )
 
 
@@ -173,8 +174,8 @@ def find_body(voxels: np.ndarray, geometry: Geometry) -> Body:
     body = largest(thick if thick.any() else dense, None, share=_PART_SHARE) | touching(_opened(lung), sides)
     if not body.any():
         raise InputError(
-            "There is no body in this CT: nothing is denser than air.",
-            "Check that the right series was chosen and that its values are Hounsfield units.",
+            _("There is no body in this CT: nothing is denser than air."),
+            _("Check that the right series was chosen and that its values are Hounsfield units."),
         )
     matrix = geometry.ijk_to_ras @ np.diag([*steps, 1.0])
     return Body(body, body | touching(dense, body), Geometry(coarse.shape, matrix))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...core.errors import ModelError, ResourceError
+from ...core.i18n import _
 from ...core.jobs import Advance, Job
 from .head import apply_head
 from .paths import PLAIN, arrange, forward
@@ -117,13 +118,13 @@ def out_of_memory_explained(device: str) -> Iterator[None]:
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(error, torch.OutOfMemoryError):
             raise DeviceMemoryError(
-                f"{device} ran out of memory.",
-                "Close other programs that use it, ask for fewer classes, or use --device cpu.",
+                _("{device} ran out of memory.").format(device=device),
+                _("Close other programs that use it, ask for fewer classes, or choose the CPU (--device cpu)."),
             ) from error
         if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
             raise ResourceError(
-                "The main memory ran out.",
-                "Close other programs, ask for fewer classes, crop the CT, or use a coarser model.",
+                _("The main memory ran out."),
+                _("Close other programs, ask for fewer classes, crop the CT, or use a coarser model."),
             ) from error
         raise
 
@@ -149,14 +150,15 @@ class OnnxRuntime:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
         except Exception as error:  # onnxruntime raises classes of its own that share no base but Exception
             raise ModelError(
-                f"{path.name} is not a model that ONNX Runtime can load: {error}", "Install the model again."
+                _("{file} is not a model that ONNX Runtime can load: {reason}").format(file=path.name, reason=error),
+                _("Install the model again."),
             ) from error
         got = self._session.get_providers()
         self.device = device if "CUDAExecutionProvider" in got else "cpu"
         self.ring_device = "cpu"
         self.notes = fall_back_notes(device, wanted, got)
         if self.notes and is_required:
-            raise ResourceError(self.notes[0], "Repair the installation, or choose --device cpu.")
+            raise ResourceError(self.notes[0], _("Repair the installation, or choose the CPU (--device cpu)."))
         self._job = job
         self._run_options = onnxruntime.RunOptions()
         self._pace: float | None = None
@@ -228,8 +230,8 @@ def _providers(device: str, available: list[str]) -> list[str]:
         return ["CPUExecutionProvider"]
     if "CUDAExecutionProvider" not in available:
         raise ResourceError(
-            "This ONNX Runtime has no GPU support.",
-            "Install the extra gpu (onnxruntime-gpu in place of onnxruntime), or choose --device cpu.",
+            _("This ONNX Runtime has no GPU support."),
+            _("Install the extra gpu (onnxruntime-gpu in place of onnxruntime), or choose the CPU (--device cpu)."),
         )
     return ["CUDAExecutionProvider", "CPUExecutionProvider"]
 

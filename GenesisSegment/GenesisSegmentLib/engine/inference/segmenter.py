@@ -12,13 +12,14 @@ import numpy as np
 
 from ...core.errors import InputError
 from ...core.geometry import Geometry
+from ...core.i18n import _
 from ...core.jobs import Job
 from ...core.memory_plan import MemoryNeed, MemoryPlan, plan_memory
 from ...core.segmentation import Segmentation
 from ...core.volume import Volume
 from ..postprocess import needed_classes, postprocess_bits
 from .early import EarlyClasses
-from .preprocess import InputFrame, input_frame, model_input, published_frame
+from .preprocess import input_frame, model_input, published_frame
 from .published import run_published
 from .resample import SLAB_VOXELS
 from .restore import restore_linear, restore_nearest
@@ -85,7 +86,7 @@ class Segmenter:
         except DeviceMemoryError as error:
             if self._device == "cpu":
                 raise
-            note = f"{error.what} The run was repeated on the CPU."
+            note = _("{reason} The run was repeated on the CPU.").format(reason=error.what)
         # Outside the handler, which would keep the memory of the failed run.
         self._runtime = None
         return self._attempt(volume, options, "cpu", (note,), on_class)
@@ -103,7 +104,8 @@ class Segmenter:
         overlap = spec.overlap if options.overlap is None else options.overlap
         with out_of_memory_explained(device):
             if options.recipe == "published":
-                plan = self._planned(published_need(volume, len(classes), spec), device)
+                shape = published_frame(volume, spec).shape
+                plan = self._planned(published_need(shape, volume.geometry, len(classes), spec), device)
                 runtime = self._on(plan.device, is_plain=True)
                 with clock.stage("all"):
                     advance = self._job.advance
@@ -137,7 +139,7 @@ class Segmenter:
         spec, job = self._spec, self._job
         with clock.stage("preparing"):
             frame = input_frame(volume, spec)
-            window = _window(spec, frame)
+            window = run_window(spec, frame.shape)
             plan = self._planned(memory_need(frame.shape, volume.geometry, window, len(classes), spec), device)
             prepared = model_input(volume, spec, partial(job.advance, "preparing"), frame)
             chosen = prepared.windows(window, overlap)
@@ -196,31 +198,26 @@ def memory_need(
     )
 
 
-def published_need(volume: Volume, classes: int, spec: ModelSpec) -> MemoryNeed:
-    """Bytes for a run of the published recipe, which keeps everything in main memory.
+def published_need(shape: tuple[int, ...], native: Geometry, classes: int, spec: ModelSpec) -> MemoryNeed:
+    """Bytes for a run of the published recipe on a model grid of ``shape``: it keeps everything in main memory.
 
     Per class and voxel logits and probabilities in fp32 and a mask, later logits and mask; MONAI resamples in fp64.
-
-    Raises:
-        InputError: there is nothing in the CT that the model sees.
     """
-    frame = published_frame(volume, spec)
-    voxels, native = int(np.prod(frame.shape)), int(np.prod(volume.geometry.shape))
-    whole = native * float(np.prod(volume.geometry.spacing) / np.prod(spec.spacing_mm))
-    preparing = 12 * native + _MONAI_BYTES_PER_VOXEL * whole
+    voxels, native_voxels = int(np.prod(shape)), int(np.prod(native.shape))
+    whole = native_voxels * float(np.prod(native.spacing) / np.prod(spec.spacing_mm))
+    preparing = 12 * native_voxels + _MONAI_BYTES_PER_VOXEL * whole
     blending = (8 + 9 * classes) * voxels
     cleaning = (8 + 5 * classes + _CLEANING_BYTES_PER_VOXEL) * voxels
-    restoring = (8 + 5 * classes) * voxels + 12 * whole + _MONAI_BYTES_PER_VOXEL * native
-    window = spec.window or frame.shape
-    network = memory_need(frame.shape, volume.geometry, window, classes, spec).network
+    restoring = (8 + 5 * classes) * voxels + 12 * whole + _MONAI_BYTES_PER_VOXEL * native_voxels
+    network = memory_need(shape, native, spec.window or tuple(shape), classes, spec).network  # type: ignore[arg-type]
     return MemoryNeed(network, ring=0, host=int(max(preparing, blending, cleaning, restoring)))
 
 
-def _window(spec: ModelSpec, frame: InputFrame) -> tuple[int, int, int]:
+def run_window(spec: ModelSpec, shape: tuple[int, int, int]) -> tuple[int, int, int]:
     """The model's window; for a model of the whole scan the scan, or slabs of it where it is very long."""
     if spec.window is not None:
         return spec.window
-    i, j, k = frame.shape
+    i, j, k = shape
     return (i, j, k) if i * j * k <= _WHOLE_SCAN_LIMIT else (i, j, min(k, _SLAB))
 
 

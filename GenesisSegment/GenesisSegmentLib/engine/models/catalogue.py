@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -127,7 +127,12 @@ def read_metadata(path: Path) -> ModelFacts:
     """
     document = _read_json(path)
     _validate(document, path, "metadata")
-    return _facts(document)
+    return facts_of(document)
+
+
+def facts_document(facts: ModelFacts) -> dict[str, Any]:
+    """The facts as they are written beside a model in ONNX form; :func:`facts_of` reads them back."""
+    return asdict(facts) | {"options": dict(facts.options)}
 
 
 def _read_json(path: Path) -> Any:
@@ -176,7 +181,7 @@ def _entry(value: dict[str, Any], licences: Mapping[str, Licence]) -> ModelEntry
         title=value["title"],
         purpose=value["purpose"],
         usable_for=value["usable_for"],
-        facts=_facts(value),
+        facts=facts_of(value),
         licence=licences[value["licence"]],
         source=RemoteFile(**value["source"], sha256=value["sha256"]),
         citation=value["citation"],
@@ -184,7 +189,8 @@ def _entry(value: dict[str, Any], licences: Mapping[str, Licence]) -> ModelEntry
     )
 
 
-def _facts(value: dict[str, Any]) -> ModelFacts:
+def facts_of(value: Mapping[str, Any]) -> ModelFacts:
+    """The facts in a valid document: an entry of the catalogue, or what lies beside a model in ONNX form."""
     recipe = value["preprocessing"]
     return ModelFacts(
         architecture=value["architecture"],

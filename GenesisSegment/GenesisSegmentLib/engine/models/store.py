@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...core.errors import ModelError
 from ...core.jobs import Job
 from ...core.resources import resource
 from ..home import data_home
 from .cache import FileCache, State, model_digest
-from .catalogue import Catalogue, ModelEntry, ModelFacts, load_catalogue, read_metadata
-from .offer import Consent, Licence, Offer
+from .catalogue import Catalogue, ModelEntry, load_catalogue, read_metadata
+from .offer import Consent, Offer
+from .resolved import ResolvedModel
+
+if TYPE_CHECKING:
+    from ..learning.versions import VersionStore
+
+STARTER, CURRENT = "starter", "current"
+
+__all__ = ["CURRENT", "STARTER", "CheckpointFacts", "ModelStore", "ResolvedModel"]
 
 
 class CheckpointFacts(Protocol):
@@ -35,38 +43,31 @@ class CheckpointFacts(Protocol):
 ReadCheckpoint = Callable[[Path], CheckpointFacts]
 
 
-@dataclass(frozen=True)
-class ResolvedModel:
-    """A model that is ready to use: its file and what inference must know of it.
-
-    ``name`` is the id in the catalogue, or the file name of a model of the person's own; ``licence`` is None where
-    nothing is known of it. ``notes`` are sentences that the person should read.
-    """
-
-    name: str
-    title: str
-    path: Path
-    sha256: str
-    facts: ModelFacts
-    licence: Licence | None
-    notes: tuple[str, ...] = ()
-
-
 class ModelStore:
     """Finds and keeps the files of the models of ``catalogue`` in ``folder``.
 
     ``read_checkpoint`` reads a PyTorch checkpoint safely; by default ``engine.checkpoints.load``, imported when needed.
+    ``versions`` are the models that learning made on this machine, None: there are none.
     """
 
-    def __init__(self, folder: Path, catalogue: Catalogue, read_checkpoint: ReadCheckpoint | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        catalogue: Catalogue,
+        read_checkpoint: ReadCheckpoint | None = None,
+        versions: VersionStore | None = None,
+    ) -> None:
         self.catalogue = catalogue
+        self.versions = versions
         self._cache = FileCache(folder)
         self._read_checkpoint = read_checkpoint or _load_checkpoint
 
     @classmethod
     def of_this_person(cls) -> ModelStore:
         """The store in the user's data folder with the catalogue that comes with GenesisSegment."""
-        return cls(data_home() / "models", load_catalogue())
+        from ..learning.versions import VersionStore
+
+        return cls(data_home() / "models", load_catalogue(), versions=VersionStore.of_this_person())
 
     @property
     def folder(self) -> Path:
@@ -200,14 +201,19 @@ class ModelStore:
         return self._cache.remove(self.catalogue[name].source)
 
     def resolve(self, name_or_path: str | Path) -> ResolvedModel:
-        """The model to segment with, by its name in the catalogue or by a file.
+        """The model to segment with, by its name in the catalogue, as a version (v3), or by a file.
 
-        A file is a PyTorch checkpoint, or .onnx with a .json of the same name beside it (schema: "metadata").
+        "current" is the version in use, and the starter as long as there is none. A file is a PyTorch checkpoint, or
+        .onnx with a .json of the same name beside it (schema: "metadata").
 
         Raises:
             ModelError: there is no such model or file, it is not installed, damaged, or not for segmentation.
         """
         name = str(name_or_path)
+        if name == CURRENT:
+            name = self.current_name()
+        if self.versions is not None and name in self.versions:
+            return self.versions.resolve(name)
         if name in self.catalogue:
             return self._resolve_entry(self.catalogue[name])
         path = Path(name_or_path).expanduser()
@@ -216,6 +222,15 @@ class ModelStore:
         if path.suffix or len(path.parts) > 1:
             raise ModelError(f"There is no model file {path}.", "Give an existing file, or the name of a model.")
         return self._resolve_entry(self.catalogue[name])
+
+    def current_name(self) -> str:
+        """The name of the version in use, or that of the starter.
+
+        Raises:
+            ModelError: the version in use is gone or damaged.
+        """
+        version = self.versions.current() if self.versions else None
+        return version.name if version else STARTER
 
     def _resolve_entry(self, entry: ModelEntry) -> ResolvedModel:
         if entry.usable_for != "segmentation":

@@ -114,6 +114,12 @@ def _starter(
     return UniversalModel(SegResNetBackbone(filters, tuple(blocks_down)), classes, embedding)
 
 
+def _genesis_starter(filters: int = 16, blocks_down: Sequence[int] = (1, 2, 2, 4)) -> nn.Module:
+    from .starter import GenesisStarter
+
+    return GenesisStarter(filters, tuple(blocks_down))
+
+
 def _genesis_unet3d(classes: int = 1, activation: Activation = "relu") -> nn.Module:
     from .unet3d import GenesisUNet3d
 
@@ -162,4 +168,5 @@ _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "unetpp_nnunet": _unetpp_nnunet,
     "suprem_segresnet": _suprem_segresnet,
     "starter": _starter,
+    "genesis_starter": _genesis_starter,
 }

@@ -72,12 +72,20 @@ def _universal_unet(weights: Weights) -> Options:
     return _universal(weights) | _given(activation=_prelu(weights))
 
 
-def _starter(weights: Weights) -> Options:
-    keys = [re.match(r"backbone\.net\.down_layers\.(\d+)\.(\d+)\.norm1\.weight", key) for key in weights]
+def _segresnet(weights: Weights, prefix: str) -> Options:
+    keys = [re.match(rf"{re.escape(prefix)}down_layers\.(\d+)\.(\d+)\.norm1\.weight", key) for key in weights]
     stages = [int(m[1]) for m in keys if m]
     blocks = tuple(stages.count(i) for i in range(max(stages, default=0) + 1))
-    filters = _rows(weights, "backbone.net.convInit.conv.weight")
-    return _universal(weights) | _given(filters=filters, blocks_down=blocks if len(blocks) > 1 else None)
+    filters = _rows(weights, f"{prefix}convInit.conv.weight")
+    return _given(filters=filters, blocks_down=blocks if len(blocks) > 1 else None)
+
+
+def _starter(weights: Weights) -> Options:
+    return _universal(weights) | _segresnet(weights, "backbone.net.")
+
+
+def _genesis_starter(weights: Weights) -> Options:
+    return _segresnet(weights, "net.")
 
 
 def _genesis_unet3d(weights: Weights) -> Options:
@@ -124,6 +132,7 @@ _MARKS: tuple[tuple[str, str, Callable[[Weights], Options]], ...] = (
     ("backbone.down_tr64.", "universal_unet", _universal_unet),
     ("backbone.conv_0_0.", "universal_unetpp", _universal),
     ("backbone.net.", "starter", _starter),
+    ("net.convInit.", "genesis_starter", _genesis_starter),
     ("down_tr64.", "genesis_unet3d", _genesis_unet3d),
     ("conv_0_0.", "unetpp", _unetpp),
     ("loc4.", "unetpp_nnunet", _unetpp_nnunet),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from monai.networks.nets import SegResNet
 from torch import Tensor, nn
 
+from .unet3d import OutputLayer
+
 
 class SegResNetBackbone(nn.Module):
     """MONAI SegResNet without its last layer (Myronenko, "3D MRI brain tumor segmentation", 2018).
@@ -36,3 +38,18 @@ class SegResNetBackbone(nn.Module):
         deep, skips = self.net.encode(image)
         skips.reverse()
         return deep, self.net.decode(deep, skips)
+
+
+class GenesisStarter(SegResNetBackbone):
+    """The backbone in the form that is pre-trained as Models Genesis: an output layer, the sigmoid inside the network.
+
+    Keys are those of the backbone and ``out_tr.final_conv``, as in :class:`.unet3d.GenesisUNet3d`.
+    """
+
+    def __init__(self, filters: int = 16, blocks_down: tuple[int, ...] = (1, 2, 2, 4)) -> None:
+        super().__init__(filters, blocks_down)
+        self.out_tr = OutputLayer(self.feat_channels, 1)
+
+    def forward(self, image: Tensor) -> Tensor:  # type: ignore[override]
+        """(B, 1, X, Y, Z) in 0..1 -> values in 0..1, (B, 1, X, Y, Z)."""
+        return self.out_tr(super().forward(image)[1]).sigmoid()

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from ..phantom import phantom_labels
 from ..tissue import paint, smooth_noise
 from .cases import GRID_MM, TrainingCase
+from .chests import is_abdomen, is_chest, under_chest
 from .kidneys import KidneyRecipe, vary_kidneys
 
 
@@ -40,6 +41,8 @@ class SampleRecipe:
     multiple: int = 8
     synthetic_share: float = 0.35
     phantom_share: float = 0.08
+    tall_share: float = 0.35
+    """Of the abdominal CTs: those that get a chest on top."""
     kidneys: KidneyRecipe = field(default_factory=KidneyRecipe)
 
 
@@ -51,6 +54,7 @@ class SampleMaker:
         self._rng = rng
         self._maps = [case for case in cases if len(case.annotated) > 8 and (case.labels > 0).any()]
         self._real = [case for case in cases if case.ct is not None]
+        self._chests = [case for case in cases if is_chest(case)]
         # Whole abdomens and chests count alike, single vessels less; empty thighs are shown now and then.
         weights = np.array([min(3.0, 0.4 + 1.3 * len(set(np.unique(c.labels)) & set(c.annotated))) for c in self._real])
         self._weights = weights / weights.sum()
@@ -68,6 +72,8 @@ class SampleMaker:
             labels = case.labels if case.is_body_outlined else with_body(case.labels, rng)
             return self._finish(labels, None, case.annotated)
         case = self._real[int(rng.choice(len(self._real), p=self._weights))]
+        if self._chests and is_abdomen(case) and rng.uniform() < recipe.tall_share:
+            case = under_chest(case, self._chests[int(rng.integers(len(self._chests)))])
         return self._finish(case.labels, case.ct, case.annotated)
 
     def _finish(self, labels: np.ndarray, ct: np.ndarray | None, annotated: tuple[int, ...]) -> Sample:

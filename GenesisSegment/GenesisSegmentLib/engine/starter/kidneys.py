@@ -56,8 +56,8 @@ def vary_kidneys(
 
 def cortex(kidney: np.ndarray, spacing_mm: float) -> np.ndarray:
     """Weight 0-1 (i, j, k) of the outer layer of a kidney given as a mask; the sides of the grid are no surface."""
-    closed = ndimage.binary_closing(np.pad(kidney, 2, mode="edge"), iterations=2)
-    depth = ndimage.distance_transform_edt(closed, sampling=spacing_mm)[2:-2, 2:-2, 2:-2]
+    closed = ndimage.binary_closing(np.pad(kidney, 4, mode="edge"), iterations=2)
+    depth = ndimage.distance_transform_edt(closed, sampling=spacing_mm)[4:-4, 4:-4, 4:-4]
     rim = (kidney & (depth <= _CORTEX_MM)).astype(np.float32)
     return ndimage.gaussian_filter(rim, 0.4) * kidney
 
@@ -80,7 +80,7 @@ def bed_in_fat(
     fat = (own | (layer & free)).astype(np.float32)
     moved_hu, moved_labels = _moved(hu, shift), _moved(labels, shift)
     _blend(hu, fat, _fat_like(hu, rng))
-    _blend(hu, moved.astype(np.float32), moved_hu)
+    hu[moved] = moved_hu[moved]
     labels[own] = 0
     labels[moved] = np.where(moved_labels[moved] == kidney, kidney, 0)
 

@@ -95,8 +95,9 @@ The Cancer Imaging Archive, doi 10.1007/s10278-013-9622-7. Kept out of training 
 doi 10.7937/K9/TCIA.2018.SC20FO18; Aerts et al., NSCLC-Radiomics, doi 10.7937/K9/TCIA.2015.PF0M9REI.
 
 Besides: phantoms made of smooth solids (`engine/phantom.py`). Label maps are painted with the Hounsfield units of
-`engine/tissue.py`; every sample is rotated, scaled, bent, cropped and re-contrasted, never mirrored. The lungs of
-chest CTs without labels come from a threshold.
+`engine/tissue.py`; every sample is rotated, scaled, bent, cropped and re-contrasted, never mirrored. Kidneys are
+displaced and bedded in fat anew, or removed, now and then: the patients of the training CTs are lean there. The lungs
+of chest CTs without labels come from a threshold.
 
 ## Recipe
 

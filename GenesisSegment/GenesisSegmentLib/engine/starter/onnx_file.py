@@ -14,8 +14,8 @@ from ...core.errors import ModelError
 from ...core.files import atomic_file
 from ..networks.universal import UniversalModel
 
-_PREFIX = "model."
-_HALF = "half:"
+PREFIX = "model."
+HALF = "half:"
 _SMALLEST_HALF = 1024
 """Tensors with fewer numbers stay in single precision: norms and biases cost nothing and matter more."""
 
@@ -66,9 +66,9 @@ def load_onnx_weights(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path.name} is not a readable ONNX file: {error}", "Install the model again.") from error
     weights = {}
     for tensor in document.graph.initializer:
-        name = tensor.name.removeprefix(_HALF)
-        if name.startswith(_PREFIX):
-            weights[name.removeprefix(_PREFIX)] = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
+        name = tensor.name.removeprefix(HALF)
+        if name.startswith(PREFIX):
+            weights[name.removeprefix(PREFIX)] = torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32))
     if not weights:
         raise ModelError(f"{path.name} holds no weights under their torch names.", "Use --runtime onnx with this file.")
     return weights
@@ -86,8 +86,8 @@ def _keep_folded(document: onnx.ModelProto, model: UniversalModel) -> None:
     """Adds the parameters that the exporter merged into constants, unused by the graph, so that none is missing."""
     there = {tensor.name for tensor in document.graph.initializer}
     for name, value in model.state_dict().items():
-        if _PREFIX + name not in there:
-            document.graph.initializer.append(numpy_helper.from_array(value.detach().numpy(), _PREFIX + name))
+        if PREFIX + name not in there:
+            document.graph.initializer.append(numpy_helper.from_array(value.detach().numpy(), PREFIX + name))
 
 
 def _halve(document: onnx.ModelProto) -> None:
@@ -97,7 +97,7 @@ def _halve(document: onnx.ModelProto) -> None:
     for tensor in list(graph.initializer):
         values = numpy_helper.to_array(tensor)
         if values.dtype == np.float32 and values.size >= _SMALLEST_HALF:
-            half = numpy_helper.from_array(values.astype(np.float16), _HALF + tensor.name)
+            half = numpy_helper.from_array(values.astype(np.float16), HALF + tensor.name)
             casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=onnx.TensorProto.FLOAT))
             graph.initializer.remove(tensor)
             graph.initializer.append(half)

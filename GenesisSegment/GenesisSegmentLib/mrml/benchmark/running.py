@@ -11,16 +11,20 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import slicer
 
+from ...core.geometry import Box
 from ...core.protocol import Done, Unload, new_id
 from ...core.worker_client import WorkerClient
 from ...core.worker_process import Launch
 from ...core.workflow.controller import Controller
 from ...core.workflow.ports import SetupReport
 from ...core.workflow.states import State
+from ..editing import Edit
 from ..nodes import PARTIAL, parts_of
 from .labels import Shape
+from .results import LOCAL_TARGET_MS
 from .row import Row, Seconds, timed
 from .stage import Stage
 
@@ -81,14 +85,19 @@ def commands(_shape: Shape) -> list[Row]:
     return [Row("A command and its answer", 1000 * wall, "ms", COMMAND_TARGET_MS, wall, note="by the clock; median")]
 
 
-_CHOOSE, _QUIET, _HAND_OVER = "Choosing the CT", "Ticks, the estimate among them", "Copying the CT (announced)"
+_CHOOSE, _QUIET, _COPY = "Choosing the CT", "Ticks, the estimate among them", "Ticks that copy the CT"
 _EARLY, _IMPORT = "Ticks that show an early organ", "Putting the result in (announced)"
+_COUNT, _LOCK = "Ticks that count changes and find overlaps", "Locking a structure"
+_RESET = "Giving a structure back its proposal"
 _KINDS = (
     (_CHOOSE, None),
     (_QUIET, CALLBACK_TARGET_MS),
+    (_COPY, CALLBACK_TARGET_MS),
     (_EARLY, CALLBACK_TARGET_MS),
-    (_HAND_OVER, None),
     (_IMPORT, None),
+    (_COUNT, CALLBACK_TARGET_MS),
+    (_LOCK, CALLBACK_TARGET_MS),
+    (_RESET, LOCAL_TARGET_MS),
 )
 
 
@@ -100,7 +109,8 @@ def _run(controller: Controller, stage: Stage) -> dict[str, list[Seconds]]:
     for _n in range(10):  # the choice settles, and the estimate is asked for
         costs[_QUIET].append(timed(controller.tick)[1])
         time.sleep(_TICK_S)
-    costs[_HAND_OVER].append(timed(controller.segment)[1])
+    costs[_COPY].append(timed(controller.segment)[1])
+    costs[_COPY] += _work(controller)
     end = time.monotonic() + _PATIENCE_S
     while controller.view.state is State.PREDICTING and time.monotonic() < end:
         before = _early(stage)
@@ -112,6 +122,34 @@ def _run(controller: Controller, stage: Stage) -> dict[str, list[Seconds]]:
         time.sleep(_TICK_S)
     if controller.view.state is not State.REVIEWING:
         raise SystemExit(controller.view.status.text)
+    _review(controller, stage, costs)
+    return costs
+
+
+def _review(controller: Controller, stage: Stage, costs: dict[str, list[Seconds]]) -> None:
+    """Some voxels are changed, and all that follows is done: every voxel is looked at for it."""
+    shape = stage.labels.shape
+    box = Box((0, 0, 0), tuple(min(64, n) for n in shape))  # type: ignore[arg-type]
+    ones, zeros = np.ones(box.shape, bool), np.zeros(box.shape, bool)
+    stage.scene.write_segment(controller.view.correct.segmentation_id, "liver", Edit(box, ones, zeros))
+    controller.segmentation_edited()
+    costs[_COUNT].append(timed(lambda: controller.show_export(True))[1])
+    end = time.monotonic() + 1.5  # counting waits for a second of rest
+    while time.monotonic() < end:
+        costs[_COUNT] += [timed(controller.tick)[1], *_work(controller)]
+        time.sleep(_TICK_S)
+    costs[_LOCK].append(timed(lambda: controller.set_locked("spleen", True))[1])
+    costs[_RESET].append(timed(lambda: controller.reset_segment("liver"))[1])
+    costs[_COUNT] += _work(controller)
+    if "as the model proposed" not in controller.view.status.text:
+        raise SystemExit(controller.view.status.text)
+
+
+def _work(controller: Controller) -> list[Seconds]:
+    """Ticks until no work is left."""
+    costs, end = [], time.monotonic() + _PATIENCE_S
+    while controller.view.is_working and time.monotonic() < end:
+        costs.append(timed(controller.tick)[1])
     return costs
 
 

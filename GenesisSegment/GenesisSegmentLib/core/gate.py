@@ -1,0 +1,148 @@
+"""The gate: whether the frozen holdout proves that a new model is better and that nothing got worse.
+
+Patients are the independent pieces of evidence: the CTs of one patient are averaged. The test is the exact one-sided
+sign-flip (paired permutation) test (Fisher, The Design of Experiments, 1935): under the null hypothesis that the model
+did not change, each patient's difference is as likely to have the other sign. Every reviewed class must pass at the
+level by itself, so that no correction for several tests is needed (Berger, Technometrics 24:295, 1982).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+
+import numpy as np
+
+from .rounds import ClassVerdict, Decision, GateRule, PairedScore
+
+STEP = 1e-4
+"""Differences of Dice are counted in these steps, so that the test is exact and free of rounding errors."""
+
+
+def decide(scores: Sequence[PairedScore], reviewed: Collection[str], rule: GateRule | None = None) -> Decision:
+    """Whether the new model is promoted, from its scores on the holdout; scores of other splits are passed over.
+
+    * "rejected": the mean Dice of any class dropped by more than ``epsilon``, reviewed or not and however few the
+      patients (a model that may have got worse is not worth a trial), a score is no number, or no reviewed class
+      gained anything although there were enough patients.
+    * "promoted": every reviewed class gained at least ``margin`` in the mean over at least ``needed`` patients, and
+      the sign-flip test is passed at ``level``.
+    * "unproven": all else; the reason says how many patients are missing, or which class showed no gain.
+
+    The order of the scores and of the labels does not matter.
+    """
+    rule = rule or GateRule()
+    held = [score for score in scores if score.split == "holdout"]
+    invalid = sorted({s.label for s in held if not (_is_dice(s.dice_before) and _is_dice(s.dice_after))})
+    labels = sorted({score.label for score in held} | set(reviewed))
+    verdicts = tuple(
+        _verdict(label, label in reviewed, [s for s in held if s.label == label], rule)
+        for label in labels
+        if label not in invalid
+    )
+    if invalid:
+        reason = f"The scores of {_listed(invalid)} are no numbers between 0 and 1: nothing can be concluded from them."
+        return Decision("rejected", reason, verdicts)
+    return _decision(verdicts, rule)
+
+
+def sign_flip_p(differences: Iterable[float]) -> float:
+    """One-sided p-value of the sum of ``differences``: the share of sign flips that reach the sum observed.
+
+    Exact for differences in steps of :data:`STEP`, for any number of them: a set of flipped differences keeps or
+    raises the sum where it does not add up to more than nothing, and such sets are counted by adding up one
+    difference after the other.
+    """
+    steps = [round(d / STEP) for d in differences]
+    reach = sum(abs(s) for s in steps)
+    shares = np.zeros(2 * reach + 1)  # of all sets, by what they add up to; index ``reach`` is nothing
+    shares[reach] = 1.0
+    for step in steps:
+        moved = np.zeros_like(shares)
+        source = slice(max(0, -step), len(shares) - max(0, step))
+        target = slice(max(0, step), len(shares) - max(0, -step))
+        moved[target] = shares[source]
+        shares = (shares + moved) / 2
+    return float(shares[: reach + 1].sum())
+
+
+def _verdict(label: str, is_reviewed: bool, scores: Sequence[PairedScore], rule: GateRule) -> ClassVerdict:
+    pairs = _by_patient(scores)
+    patients, missing = len(pairs), max(0, rule.needed - len(pairs)) if is_reviewed else 0
+    if not pairs:
+        return ClassVerdict(label, is_reviewed, 0, missing, 0.0, 0.0, None, "unproven")
+    before, after = (math.fsum(pair[n] for pair in pairs) / patients for n in (0, 1))
+    p_value = sign_flip_p(a - b for b, a in pairs)
+    gain = _rounded(after - before)
+    if gain < -rule.epsilon:
+        verdict = "worse"
+    elif missing:
+        verdict = "unproven"
+    else:
+        is_better = patients >= rule.needed and gain >= rule.margin and p_value <= rule.level
+        verdict = "better" if is_better else "same"
+    return ClassVerdict(label, is_reviewed, patients, missing, before, after, p_value, verdict)  # type: ignore[arg-type]
+
+
+def _decision(verdicts: tuple[ClassVerdict, ...], rule: GateRule) -> Decision:
+    reviewed = [v for v in verdicts if v.is_reviewed]
+    worse, unproven, same, better = (
+        [v for v in among if v.verdict == verdict]
+        for among, verdict in ((verdicts, "worse"), (reviewed, "unproven"), (reviewed, "same"), (reviewed, "better"))
+    )
+    if worse:
+        drops = _listed(f"{v.label} ({_change(v)} on {_patients(v.patients)})" for v in worse)
+        return Decision("rejected", f"The holdout says that this got worse: {drops}.", verdicts)
+    if unproven:
+        needs = _listed(f"{_more(v.missing)} with {v.label}" for v in unproven)
+        verb = "is" if len(unproven) == 1 and unproven[0].missing == 1 else "are"
+        return Decision("unproven", f"Too few cases to tell: {needs} in the holdout {verb} needed.", verdicts)
+    if not reviewed:
+        return Decision("unproven", "No class was corrected, so there is nothing to be proven better.", verdicts)
+    if not same:
+        gains = _listed(f"{v.label} ({_change(v)} on {_patients(v.patients)})" for v in better)
+        return Decision("promoted", f"Proven better on the holdout: {gains}; nothing got worse.", verdicts)
+    stuck = _listed(f"{v.label} ({_change(v)})" for v in same)
+    asked = f"at least {rule.margin:+.3f}, with p at most {rule.level:g}, is asked"
+    if better:
+        gains = _listed(f"{v.label} ({_change(v)})" for v in better)
+        return Decision("unproven", f"Better: {gains}. No gain is proven for {stuck}: {asked}.", verdicts)
+    return Decision("rejected", f"No gain was found for {stuck}: {asked}.", verdicts)
+
+
+def _by_patient(scores: Sequence[PairedScore]) -> list[tuple[float, float]]:
+    """Mean Dice before and after of each patient."""
+    groups: dict[str, list[PairedScore]] = {}
+    for score in scores:
+        groups.setdefault(score.patient, []).append(score)
+    return [
+        (math.fsum(s.dice_before for s in group) / len(group), math.fsum(s.dice_after for s in group) / len(group))
+        for _, group in sorted(groups.items())
+    ]
+
+
+def _is_dice(value: float) -> bool:
+    return 0.0 <= value <= 1.0  # not so for NaN
+
+
+def _rounded(value: float) -> float:
+    """Without the rounding errors of means: a gain of 0.01 must count as one."""
+    return round(value, 9)
+
+
+def _change(verdict: ClassVerdict) -> str:
+    return f"{verdict.after - verdict.before:+.3f} Dice"
+
+
+def _patients(count: int) -> str:
+    return "1 patient" if count == 1 else f"{count} patients"
+
+
+def _more(count: int) -> str:
+    return "1 more patient" if count == 1 else f"{count} more patients"
+
+
+def _listed(parts: Iterable[str]) -> str:
+    """ "a, b and c"."""
+    *first, last = parts
+    return f"{', '.join(first)} and {last}" if first else last

@@ -1,0 +1,1 @@
+"""Learning from corrections: material, training, evaluation, versions and rounds."""

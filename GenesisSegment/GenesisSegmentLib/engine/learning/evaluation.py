@@ -1,0 +1,219 @@
+"""How well a model does on accepted cases that it was never trained on: Dice and NSD of what a person reviewed.
+
+The model segments each CT as it does for a person, post-processing included, and is compared on the CT's own grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from ...core.classes import class_table
+from ...core.corrections import BoxedMask
+from ...core.files import atomic_file
+from ...core.geometry import Box, Geometry
+from ...core.jobs import Job
+from ...core.rounds import PairedScore
+from ...core.segmentation import BITS, Segmentation, pack
+from ...core.volume import Volume
+from ..evaluate import TOLERANCE_MM, evaluate, surface_scores
+from ..inference.preprocess import model_input
+from ..inference.restore import restore_nearest
+from ..inference.ring import BitSink, slide
+from ..inference.segmenter import Segmenter
+from ..inference.spec import ModelSpec, RunOptions, Runtime
+from ..open_model import open_runtime, open_segmenter
+
+if TYPE_CHECKING:
+    from ..models.resolved import ResolvedModel
+    from ..store.records import ProvingRecord
+
+EMPTY_ML = 1.0
+"""Where a reference is empty, this much found wrongly halves the score."""
+
+
+class ProvingVoxels(Protocol):
+    """Where the voxels of accepted cases are kept (:class:`GenesisSegmentLib.engine.store.CaseStore`)."""
+
+    def volume(self, record: ProvingRecord) -> Volume:
+        """The CT."""
+
+    def mask(self, record: ProvingRecord, label: str) -> np.ndarray:
+        """The accepted mask, bool (i, j, k) on the grid of the CT."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What is where on one CT: ``masks`` by label, on ``geometry``. A label that is missing was not looked for."""
+
+    geometry: Geometry
+    masks: Mapping[str, BoxedMask]
+
+    def segmentation(self) -> Segmentation:
+        """The classes of the table among them."""
+        indices = _indices()
+        masks = ((indices[label], mask.whole()) for label, mask in self.masks.items() if label in indices)
+        known = tuple(sorted(indices[label] for label in self.masks if label in indices))
+        return Segmentation(pack(masks, self.geometry.shape), self.geometry, known)
+
+    def save(self, path: Path) -> None:
+        """Writes the masks, each in its box.
+
+        Raises:
+            OutputError: it could not be written; nothing half-written is left.
+        """
+        arrays: dict[str, np.ndarray] = {"labels": np.array(list(self.masks))}
+        for n, mask in enumerate(self.masks.values()):
+            arrays[f"mask{n}"] = np.packbits(mask.inside)
+            arrays[f"box{n}"] = np.array([*mask.box.start, *mask.box.stop] if mask.box else [])
+        with atomic_file(path) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def load(cls, path: Path, geometry: Geometry) -> Found:
+        """Masks that :meth:`save` wrote."""
+        masks = {}
+        with np.load(path) as arrays:
+            for n, label in enumerate(arrays["labels"].tolist()):
+                at = [int(value) for value in arrays[f"box{n}"]]
+                box = Box((at[0], at[1], at[2]), (at[3], at[4], at[5])) if at else None
+                shape = box.shape if box else (0, 0, 0)
+                flat = np.unpackbits(arrays[f"mask{n}"], count=int(np.prod(shape)))
+                masks[label] = BoxedMask(geometry.shape, box, flat.reshape(shape).astype(bool))
+        return cls(geometry, masks)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Agreement on one class of one case. ``is_empty``: it is neither in the reference nor found."""
+
+    dice: float
+    nsd: float | None = None
+    is_empty: bool = False
+
+
+class Examiner:
+    """A model that segments CTs one after the other. ``labels`` names its channels, in channel order.
+
+    ``wanted`` are all labels that it will be asked for. Classes of the table among them are looked for even where the
+    model does not offer them, as they may be what it has to learn.
+    """
+
+    def __init__(
+        self, model: ResolvedModel, labels: Sequence[str], wanted: Sequence[str], device: str = "auto"
+    ) -> None:
+        indices, facts = _indices(), model.facts
+        asked = {indices[name] for name in wanted if indices.get(name) in facts.classes}
+        self._model = replace(model, facts=replace(facts, offered=tuple(sorted({*facts.offered, *asked}))))
+        self._labels, self._device, self._job = tuple(labels), device, Job()
+        self._segmenter: Segmenter | None = None
+        self._runtime: Runtime | None = None
+
+    def find(self, volume: Volume, wanted: Sequence[str], job: Job) -> Found:
+        """The masks of those of the ``wanted`` labels that the model has a channel for, on the CT's own grid.
+
+        Raises:
+            GenesisError: see :meth:`..inference.segmenter.Segmenter.segment`.
+        """
+        self._job.renew()
+        job.on_cancel(self._job.cancel)
+        job.check()
+        indices, classes = _indices(), self._model.facts.classes
+        table = tuple(sorted(indices[n] for n in wanted if indices.get(n) in classes))
+        own = [name for name in wanted if name not in indices and name in self._labels]
+        masks: dict[str, BoxedMask] = {}
+        if table:
+            self._segmenter = self._segmenter or open_segmenter(self._model, self._job, device=self._device)
+            result = self._segmenter.segment(volume, RunOptions(table)).segmentation
+            masks |= {class_table()[c].slug: BoxedMask.of(result.mask(c)) for c in table}
+        if own:
+            masks |= self._own(volume, own)
+        return Found(volume.geometry, masks)
+
+    def _own(self, volume: Volume, names: list[str]) -> dict[str, BoxedMask]:
+        """Structures that the table lacks: the sign of their logits, brought to the CT's grid by the nearest voxel."""
+        spec = ModelSpec.of(self._model.name, self._model.facts)
+        self._runtime = runtime = self._runtime or open_runtime(self._model, self._job, self._device)
+        prepared = model_input(volume, spec)
+        window = spec.window or prepared.image.shape
+        found: dict[str, BoxedMask] = {}
+        for first in range(0, len(names), 32):  # as many as there are bits
+            some = names[first : first + 32]
+            stand_ins = tuple(range(1, len(some) + 1))
+            sink = BitSink(prepared.image.shape, stand_ins)  # type: ignore[arg-type]
+            channels = tuple(self._labels.index(name) for name in some)
+            chosen = prepared.windows(window, spec.overlap)  # type: ignore[arg-type]
+            runtime.prepare(False, lambda share: self._job.check())
+            slide(
+                prepared.image, runtime, channels, window, spec.overlap, sink, lambda share: self._job.check(),
+                chosen=chosen,
+            )  # fmt: skip
+            bits = restore_nearest(sink.bits[prepared.valid], prepared.geometry, volume.geometry)
+            found |= {
+                name: BoxedMask.of((bits & BITS(1 << (n - 1))) != 0) for n, name in zip(stand_ins, some, strict=True)
+            }
+        return found
+
+
+def reference_of(record: ProvingRecord, store: ProvingVoxels, geometry: Geometry) -> Found:
+    """What the person accepted."""
+    return Found(geometry, {label: BoxedMask.of(store.mask(record, label)) for label in record.labels})
+
+
+def scores_of(found: Found, truth: Found) -> dict[str, Score]:
+    """Agreement on every label of ``truth``; organs include their lesions on both sides, as in :mod:`..evaluate`.
+
+    A label that ``found`` lacks counts as not found. Where the reference is empty, the Dice that is given is 1 for
+    nothing found, and falls with what is found: ``EMPTY_ML`` halves it. It must not be left out, or a model that
+    finds lesions everywhere would look good.
+    """
+    missing = {k: BoxedMask.of(np.zeros(m.shape, bool)) for k, m in truth.masks.items() if k not in found.masks}
+    prediction = Found(found.geometry, {**found.masks, **missing})
+    indices, scores = _indices(), {}
+    table = [label for label in truth.masks if label in indices]
+    if table:
+        reference = truth.segmentation()
+        for score in evaluate(prediction.segmentation(), reference, reference.classes):
+            if score.dice is not None:
+                scores[score.name] = Score(score.dice, score.nsd)
+            else:
+                scores[score.name] = _of_empty(score.predicted_ml or 0.0)
+    for label in truth.masks:
+        if label not in indices:
+            scores[label] = _own_score(prediction.masks[label], truth.masks[label], truth.geometry)
+    return scores
+
+
+def paired(record: ProvingRecord, before: Mapping[str, Score], after: Mapping[str, Score]) -> tuple[PairedScore, ...]:
+    """The scores of a case side by side; without those where there was nothing to find and nothing was found."""
+    return tuple(
+        PairedScore(
+            label, record.case, record.patient, record.split, old.dice, after[label].dice, old.nsd, after[label].nsd
+        )
+        for label, old in before.items()
+        if not (old.is_empty and after[label].is_empty)
+    )
+
+
+def _own_score(found: BoxedMask, truth: BoxedMask, geometry: Geometry) -> Score:
+    if truth.box is None:
+        return _of_empty(found.count * geometry.voxel_ml)
+    if found.box is None:
+        return Score(0.0, 0.0)
+    box = Box.joined([found.box, truth.box])
+    one, other = found.within(box), truth.within(box)
+    dice = 2 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other))
+    nsd, _ = surface_scores(one, other, geometry.spacing, TOLERANCE_MM)
+    return Score(float(dice), nsd)
+
+
+def _of_empty(found_ml: float) -> Score:
+    return Score(EMPTY_ML / (EMPTY_ML + found_ml), is_empty=found_ml == 0)
+
+
+def _indices() -> dict[str, int]:
+    return {c.slug: c.index for c in class_table().values()}

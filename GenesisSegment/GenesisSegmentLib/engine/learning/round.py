@@ -1,0 +1,361 @@
+"""A round: learn from what was accepted, prove it on what was never trained on, decide, and end exactly once.
+
+Every step leaves its result on disk before the next one begins (:mod:`.round_folder`), and every step that changes
+something outside the round's folder may be done again without harm. So a round that was killed at any moment goes on.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from ...core.corrections import now
+from ...core.errors import Cancelled, GenesisError, InputError, OutputError
+from ...core.gate import decide
+from ...core.jobs import Job
+from ...core.rounds import ClassVerdict, Decision, PairedScore, RoundRecord, RoundState
+from ..home import data_home
+from ..models.cache import model_digest
+from ..models.catalogue import facts_document, facts_of, load_catalogue
+from ..models.resolved import ResolvedModel
+from ..models.store import ModelStore
+from .base import Base, genesis_base, offered_after, open_base
+from .ending import abandon, closed, end
+from .pictures import draw_losses
+from .proving import Contender, OpenFinder, Proving, open_examiner
+from .report import HTML_FILE, Material, Picture, RoundReport, write_report
+from .round_folder import DECISION, Begun, RoundFolder, RoundFolders, RoundRequest
+from .teaching import Lesson, Taught, teach
+from .version_files import facts_of_network, write_network
+from .versions import Version, VersionStore
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    import numpy as np
+
+    from ...core.volume import Volume
+    from ..store.records import ProvingRecord, TrainingRecord
+
+CANDIDATE = "candidate.json"
+_STAGES = {"preparing": 5, "learning": 60, "proving": 32, "reporting": 3}
+_LEAST_FREE_BYTES = 1024**3
+"""Disk space that a round must find: its state, masks of the comparison, the new model."""
+
+
+class Cases(Protocol):
+    """The case store, as far as a round needs it (:class:`GenesisSegmentLib.engine.store.CaseStore`)."""
+
+    def volume(self, record: TrainingRecord | ProvingRecord) -> Volume:
+        """The CT."""
+
+    def mask(self, record: TrainingRecord | ProvingRecord, label: str) -> np.ndarray:
+        """The accepted mask, bool (i, j, k) on the grid of the CT."""
+
+    def changed(self, record: TrainingRecord | ProvingRecord, label: str) -> np.ndarray:
+        """Where it differs from what the model had proposed, bool (i, j, k)."""
+
+    def training(self) -> tuple[TrainingRecord, ...]:
+        """The cases that may teach."""
+
+    def proving(self, split: Literal["validation", "holdout"]) -> tuple[ProvingRecord, ...]:
+        """The cases that judge."""
+
+    def save_round(self, record: RoundRecord) -> None:
+        """Keeps a round, or brings what was kept of it up to date."""
+
+
+Teach = Callable[[Lesson, Job, Callable[[], None], Callable[[int, float], None]], Taught]
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """What a round works with besides the case store. ``gate`` is called between pieces of work and may wait."""
+
+    versions: VersionStore
+    models: ModelStore
+    folders: RoundFolders
+    gate: Callable[[], None] = lambda: None
+    on_step: Callable[[int, float], None] = lambda step, loss: None
+    teach: Teach = teach
+    open_finder: Callable[[str], OpenFinder] = open_examiner
+    free_bytes: Callable[[Path], int] = field(default=lambda folder: shutil.disk_usage(folder).free)
+
+
+def run_round(
+    store: Cases,
+    versions: VersionStore,
+    request: RoundRequest,
+    job: Job | None = None,
+    gate: Callable[[], None] = lambda: None,
+    *,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+    folders: RoundFolders | None = None,
+    surroundings: Surroundings | None = None,
+) -> RoundRecord:
+    """Runs a round to its end, or goes on with the one that was interrupted, whatever is asked now.
+
+    However it ends, it has been saved in ``store`` when this returns: "promoted" (then it is the current model),
+    "unproven" (a trial), "rejected", "cancelled" or "failed". For a round that failed by an error of ours, the
+    settings of the record hold its code ("error") and what the command line returns for it ("exit_code").
+
+    Raises:
+        InputError: there is nothing to learn from; no round began.
+        ModelError: the base cannot be had; no round began.
+        ResourceError: another round is running; no round began.
+        OutputError: the disk is full or read-only: a round that has begun is gone on with the next time.
+    """
+    around = surroundings or Surroundings(
+        versions,
+        ModelStore(data_home() / "models", load_catalogue(), versions=versions),
+        folders or RoundFolders.of_this_person(),
+        gate,
+        on_step,
+    )
+    with around.folders.locked():
+        around.folders.tidy()
+        folder = around.folders.unfinished()
+        if folder is None:
+            folder = _begin(store, around, request)
+        return _Round(store, around, folder, job or Job()).run()
+
+
+def _begin(store: Cases, around: Surroundings, request: RoundRequest) -> RoundFolder:
+    records = store.training()
+    if not any(record.labels for record in records):
+        raise InputError(
+            "There is nothing to learn from yet: no accepted case is one that may teach.",
+            "Accept corrections of further patients; of five patients three teach, the others judge.",
+        )
+    around.folders.folder.mkdir(parents=True, exist_ok=True)
+    free = around.free_bytes(around.folders.folder)
+    if free < _LEAST_FREE_BYTES:
+        raise OutputError(
+            f"A round needs about {_LEAST_FREE_BYTES / 1e9:.0f} GB of free disk space in {around.folders.folder}; "
+            f"{free / 1e9:.1f} GB are free.",
+            "Free some space.",
+        )
+    base = _open_base(request, request.base, around.models)
+    learned = _learned_before(base.name, around.versions)
+    fresh = [r.case for r in records if r.labels and (r.case not in learned or r.accepted > learned[r.case])]
+    if not fresh:  # everything again, for longer
+        fresh = [r.case for r in records if r.labels]
+    earlier = [r.case for r in records if r.labels and r.case not in fresh]
+    folder = around.folders.new()
+    begun = Begun(folder.id, request, base.name, tuple(fresh), tuple(earlier), now())
+    folder.begin(begun)
+    store.save_round(closed(folder, "running", "It is running."))
+    return folder
+
+
+def _open_base(request: RoundRequest, name: str, models: ModelStore) -> Base:
+    if request.is_from_genesis:
+        return genesis_base(models, Path(request.weights) if request.weights else None, request.seed)
+    return open_base(name, models)
+
+
+def _learned_before(name: str, versions: VersionStore) -> dict[str, str]:
+    """The cases that a model has learned from, and until when their corrections were in it."""
+    found: dict[str, str] = {}
+    while name in versions:
+        version = versions[name]
+        found = {**dict.fromkeys(version.cases, version.created), **found}
+        name = version.parent
+    return found
+
+
+class _Round:
+    """One round on its way, in ``folder``."""
+
+    def __init__(self, store: Cases, around: Surroundings, folder: RoundFolder, job: Job) -> None:
+        self._store, self._around, self._folder, self._job = store, around, folder, job
+        self._begun = folder.begun()
+
+    def run(self) -> RoundRecord:
+        """To the end; see :func:`run_round`."""
+        self._job.plan(_STAGES)
+        try:
+            return self._run()
+        except Cancelled:
+            return self._end_early("cancelled", "The person stopped it. The model in use stays.")
+        except OutputError:
+            raise  # nothing can be written down now
+        except GenesisError as error:
+            codes = {"error": error.code, "exit_code": str(error.exit_code), "remedy": error.remedy}
+            return self._end_early("failed", error.what, codes)
+        except Exception as error:  # a fault of ours: the round must not begin again and again
+            self._end_early("failed", f"A fault of GenesisSegment: {type(error).__name__}: {error}")
+            raise
+
+    def _run(self) -> RoundRecord:
+        base = _open_base(self._begun.request, self._begun.base, self._around.models)
+        if not self._folder.has(CANDIDATE):
+            self._learn(base)
+        candidate = self._folder.read(CANDIDATE)
+        proving = self._proving()
+        if not self._folder.has(DECISION):
+            self._decide(base, candidate, proving)
+        record = self._record()
+        version = self._around.versions.add(self._version(base, candidate, record), self._copy_candidate)
+        record = replace(record, version=version.name)
+        report = self._report(base, candidate, record, proving)
+        record = replace(record, report=str(report))
+        with suppress(Cancelled):  # it has been decided: to stop now would change nothing
+            self._job.advance("reporting", 1.0)
+        if record.state == "promoted":
+            self._around.versions.promote(version.name, record.id)
+        return end(self._store, self._folder, record)
+
+    def _learn(self, base: Base) -> None:
+        begun = self._begun
+        records = {record.case: record for record in self._store.training()}
+        fresh, earlier = (
+            [records[case] for case in cases if case in records] for cases in (begun.fresh, begun.earlier)
+        )
+        if not fresh:
+            raise InputError("The cases of this round were deleted.", "Run it again with those that are left.")
+        lesson = Lesson(base, fresh, earlier, self._store, begun.request, self._folder.path)
+        taught = self._around.teach(lesson, self._job, self._around.gate, self._around.on_step)
+        learned, labels = taught.learned, sorted({label for record in fresh for label in record.labels})
+        facts = facts_of_network(base.facts, learned.network, offered_after(base, labels))
+        path = write_network(learned.network, facts, self._folder.path / "candidate")
+        used = [*fresh, *(r for r in earlier if r.case in taught.replayed)]
+        self._folder.write(
+            CANDIDATE,
+            {
+                "file": path.name,
+                "sha256": model_digest(path),
+                "facts": facts_document(facts),
+                "labels": taught.channels.labels,
+                "corrected": sorted(corrected(fresh, begun.request.rule.margin)),
+                "steps": learned.steps,
+                "seconds": learned.seconds,
+                "losses": learned.losses,
+                "notes": [*taught.notes, *learned.notes],
+                "materials": [asdict(_material(r, r.case in taught.replayed)) for r in used],
+            },
+        )
+
+    def _proving(self) -> Proving:
+        records = [*self._store.proving("holdout"), *self._store.proving("validation")]
+        finder = self._around.open_finder(self._begun.request.device)
+        return Proving(self._store, [r for r in records if r.labels], self._folder, finder)
+
+    def _decide(self, base: Base, candidate: dict[str, Any], proving: Proving) -> None:
+        facts, path = facts_of(candidate["facts"]), self._folder.path / "candidate" / candidate["file"]
+        model = ResolvedModel("the new model", "the new model", path, candidate["sha256"], facts, base.licence)
+        before = Contender(base.rival, base.rival_labels)
+        after = Contender(model, tuple(candidate["labels"]))
+        scores, notes = proving.run(before, after, self._job, self._around.gate)
+        decision = decide(scores, candidate["corrected"], self._begun.request.rule)
+        decision = _kept_as_trial(decision, base, facts.offered)
+        document = {
+            "state": decision.state,
+            "reason": decision.reason,
+            "classes": [asdict(verdict) for verdict in decision.classes],
+            "scores": [asdict(score) for score in scores],
+            "ended": now(),
+            "notes": notes,
+        }
+        self._folder.write(DECISION, document)
+
+    def _record(self) -> RoundRecord:
+        decision, candidate = self._folder.read(DECISION), self._folder.read(CANDIDATE)
+        return replace(
+            closed(self._folder, decision["state"], decision["reason"]),
+            ended=decision["ended"],
+            steps=candidate["steps"],
+            scores=tuple(PairedScore(**score) for score in decision["scores"]),
+            classes=tuple(ClassVerdict(**verdict) for verdict in decision["classes"]),
+        )
+
+    def _version(self, base: Base, candidate: dict[str, Any], record: RoundRecord) -> Version:
+        cases = [material["case"] for material in candidate["materials"]]
+        count = "1 case" if len(cases) == 1 else f"{len(cases)} cases"
+        return Version(
+            title=f"{base.title}, learned from {count}",
+            parent=base.name,
+            base_model=base.base_model,
+            state=record.state,
+            facts=facts_of(candidate["facts"]),
+            labels=tuple(candidate["labels"]),
+            file=candidate["file"],
+            sha256=candidate["sha256"],
+            created=record.ended,
+            licence=base.licence,
+            note=base.note(),
+            cases=tuple(cases),
+            round=record.id,
+        )
+
+    def _copy_candidate(self, folder: Path) -> None:
+        shutil.copytree(self._folder.path / "candidate", folder, dirs_exist_ok=True)
+
+    def _report(self, base: Base, candidate: dict[str, Any], record: RoundRecord, proving: Proving) -> Path:
+        pictures = list(proving.pictures(record.scores))
+        if candidate["losses"]:
+            curve = self._folder.path / "pictures" / "loss.png"
+            draw_losses(curve, candidate["losses"])
+            pictures.insert(0, Picture(curve, "Loss"))
+        terms = f"{base.licence.name}: {base.licence.summary}" if base.licence else ""
+        report = RoundReport(
+            record=record,
+            parents=self._parents(base),
+            licence=" ".join(filter(None, (base.note(), terms))),
+            materials=tuple(Material(**_tuples(material)) for material in candidate["materials"]),
+            losses=tuple(candidate["losses"]),
+            seconds=candidate["seconds"],
+            notes=(*candidate["notes"], *self._folder.read(DECISION)["notes"]),
+            pictures=tuple(pictures),
+            sha256=candidate["sha256"],
+        )
+        return write_report(self._folder.path, report)
+
+    def _parents(self, base: Base) -> tuple[str, ...]:
+        names, versions = [base.name], self._around.versions
+        while names[-1] in versions:
+            names.append(versions[names[-1]].parent)
+        return tuple(names)
+
+    def _end_early(self, state: RoundState, reason: str, settings: dict[str, str] | None = None) -> RoundRecord:
+        record = closed(self._folder, state, reason)
+        return end(self._store, self._folder, replace(record, settings={**record.settings, **(settings or {})}))
+
+
+def corrected(records: list[TrainingRecord], margin: float) -> set[str]:
+    """The labels that were really corrected in some case: what was accepted differs from the proposal by more than
+    ``margin`` of Dice, or there was no proposal. Where nothing was, all reviewed labels.
+
+    Classes that a person accepted as they were cannot become better by it; the gate only sees to it that they stay.
+    """
+    found = set()
+    for record in records:
+        for c in record.corrections:
+            error = c.changed_voxels / max(1, 2 * c.voxels)
+            if not c.changed or error > margin:
+                found.add(c.label)
+    return found or {label for record in records for label in record.labels}
+
+
+def _kept_as_trial(decision: Decision, base: Base, offered: tuple[int, ...]) -> Decision:
+    """A model that lacks classes of the one in use never takes its place by itself."""
+    lost = [base.rival_labels[base.rival.facts.classes.index(c)] for c in base.rival.facts.offered if c not in offered]
+    if decision.state != "promoted" or not lost:
+        return decision
+    reason = f"{decision.reason} It does not know {', '.join(lost)}, though, which the model in use finds."
+    return Decision("unproven", reason, decision.classes)
+
+
+def _material(record: TrainingRecord, is_replayed: bool) -> Material:
+    return Material(record.case, record.labels, record.models, record.accepted, is_replayed)
+
+
+def _tuples(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in document.items()}
+
+
+__all__ = ["HTML_FILE", "Cases", "RoundRequest", "Surroundings", "abandon", "corrected", "run_round"]

@@ -1,0 +1,137 @@
+"""From the records of a round to a network that has learned from them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...core.classes import class_table
+from ...core.errors import InputError
+from ...core.jobs import Job
+from ..devices import choose_device
+from ..inference.spec import ModelSpec
+from .base import Base
+from .channels import Channels
+from .material import LearningCase, Voxels, from_disk, learning_case, on_disk
+from .recipe import Learned, LearningRecipe
+from .replay import remembered, trace_of
+from .round_folder import RoundRequest
+
+if TYPE_CHECKING:
+    from ..store.records import TrainingRecord
+
+
+@dataclass(frozen=True, eq=False)
+class Taught:
+    """What learning brought: see :class:`.recipe.Learned`, the names of the channels, the cases that were shown again,
+    and sentences on cases that could not be used."""
+
+    learned: Learned
+    channels: Channels
+    replayed: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What there is to learn: ``fresh`` records and ``earlier`` ones that the base has learned from already."""
+
+    base: Base
+    fresh: Sequence[TrainingRecord]
+    earlier: Sequence[TrainingRecord]
+    store: Voxels
+    request: RoundRequest
+    folder: Path
+
+
+def teach(lesson: Lesson, job: Job, gate: Callable[[], None], on_step: Callable[[int, float], None]) -> Taught:
+    """Prepares the cases, chooses what is shown again, and learns. Stages of the job: "preparing" and "learning".
+
+    A killed run goes on: prepared cases and the state of the trainer lie in the folder.
+
+    Raises:
+        InputError: none of the cases can be used.
+        Cancelled, LearningError, ResourceError, OutputError: see :meth:`.trainer.Learner.run`.
+    """
+    from .channels import widened
+    from .trainer import LOG_FOLDER, Learner
+
+    base, request = lesson.base, lesson.request
+    spec = ModelSpec.of(base.name, base.facts)
+    notes: list[str] = []
+    fresh = _prepared(lesson, lesson.fresh, spec, job, gate, notes)
+    if not fresh:
+        raise InputError("None of the accepted cases can be learned from.", " ".join(notes))
+    own = [label for record in (*lesson.fresh, *lesson.earlier) for label in record.labels if label not in _slugs()]
+    channels = base.channels.extended(own)
+    earlier = _prepared(lesson, lesson.earlier, spec, job, gate, notes) if request.replay else []
+    again = remembered(earlier, lambda case: trace_of(base.network, base.channels, case, spec.window, request.seed))
+    job.advance("preparing", 1.0)
+    recipe = LearningRecipe(
+        mode=request.mode,
+        steps=request.steps,
+        budget_s=request.budget_s,
+        crop=spec.window,
+        learning_rate=request.learning_rate,
+        seed=request.seed,
+        device=choose_device(request.device, "torch"),
+        replay=request.replay,
+        pseudo=request.pseudo and not base.is_fresh,
+    )
+    learner = Learner(
+        widened(base.network, len(channels), request.seed),
+        channels,
+        [*fresh, *again],
+        recipe,
+        lesson.folder / "learning",
+        job,
+        None if base.is_fresh else base.network,
+        gate,
+        kept=known_channels(base),
+        stage="learning",
+        on_step=on_step,
+    )
+    learned = learner.run()
+    logs = lesson.folder / "learning" / LOG_FOLDER
+    if logs.is_dir():
+        shutil.copytree(logs, lesson.folder / LOG_FOLDER, dirs_exist_ok=True)
+    return Taught(learned, channels, tuple(case.case for case in again), tuple(notes))
+
+
+def known_channels(base: Base) -> tuple[int, ...]:
+    """The channels that the base has really learned: the classes that it offers, and structures of one's own."""
+    offered = [class_table()[c].slug for c in base.facts.offered]
+    return tuple(base.channels.channel(label) for label in (*offered, *base.channels.own()))
+
+
+def _prepared(
+    lesson: Lesson,
+    records: Sequence[TrainingRecord],
+    spec: ModelSpec,
+    job: Job,
+    gate: Callable[[], None],
+    notes: list[str],
+) -> list[LearningCase]:
+    """The cases on the model's grid, in files: those of an earlier attempt are taken as they are."""
+    cases = []
+    for n, record in enumerate(records):
+        gate()
+        job.advance("preparing", 0.9 * n / len(records))
+        folder = lesson.folder / "material" / record.case[:24]
+        try:
+            cases.append(from_disk(folder))
+            continue
+        except (OSError, ValueError, KeyError):
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            cases.append(on_disk(learning_case(record, lesson.store, spec), folder))
+        except InputError as error:
+            notes.append(f"Case {record.case[:12]} was left out: {error.what}")
+    return cases
+
+
+def _slugs() -> set[str]:
+    return {c.slug for c in class_table().values()}

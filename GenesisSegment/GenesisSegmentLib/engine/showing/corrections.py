@@ -1,0 +1,158 @@
+"""Rounds on corrections of a class that the starter is weak at: what is gained, forgotten, and kept out.
+
+Per seed another one of three chest CTs judges, and the two others are corrected. The clinic has learned from two
+abdomens before, which are there to be replayed. The gate's usual rule asks for five patients, which so few CTs cannot
+give: these rounds use a rule that is content with one, and a real clinic's would have ended as unproven.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ...core.errors import ModelError
+from ...core.files import atomic_file
+from ...core.gate import decide
+from ...core.rounds import ClassVerdict, GateRule, PairedScore, RoundRecord
+from ..learning.round import RoundRequest
+from .clinic import MISTAKES, Clinic, Mistake, Patient
+
+LUNGS = ("lung_right", "lung_left")
+ORGANS = ("spleen", "kidney_right", "kidney_left", "liver", "aorta")
+CHESTS = ("nsclc_radiomics/lung1_001", "nsclc_radiomics/lung1_002", "unclear_licence/cip/cip_ct64")
+EARLIER = ("totalsegmentator/ts_example_abdomen", "colorectal_liver_metastases/crlm_1004")
+OTHER_JUDGE = "cptac_pda/cptac_pda_C3N-00249"
+RULE = GateRule(needed=1, level=0.5)
+_WARM_UP_STEPS = 10
+
+
+@dataclass(frozen=True)
+class Run:
+    """One round: what was corrected with which ``mistake``, whether earlier classes were protected, how it ended.
+
+    ``usual`` is what the gate's usual rule says of the same scores.
+    """
+
+    name: str
+    seed: int
+    mistake: Mistake
+    is_protected: bool
+    judge: str
+    state: str
+    reason: str
+    usual: str
+    steps: int
+    seconds: float
+    scores: tuple[PairedScore, ...]
+    classes: tuple[ClassVerdict, ...]
+
+
+def correction_runs(
+    data: Path, out: Path, seeds: int, steps: int, report: Callable[[str], None], is_reported_only: bool = False
+) -> list[Run]:
+    """All rounds of all seeds; those whose result lies in ``out`` already are not run again.
+
+    ``is_reported_only``: nothing is run at all.
+
+    Raises:
+        InputError: a case is missing in ``data``.
+    """
+    plans: list[tuple[str, Mistake, bool]] = [("protected", "none", True), ("unprotected", "none", False)]
+    plans += [(mistake, mistake, True) for mistake in MISTAKES]
+    runs = []
+    for kind, mistake, is_protected in plans:
+        for seed in range(seeds):
+            file = out / "runs" / f"{kind}-{seed}.json"
+            if not file.is_file() and not is_reported_only:
+                report(f"seed {seed}: {kind}")
+                _write(file, _run(data, out / "work", f"{kind}-{seed}", seed, mistake, is_protected, steps, report))
+            if file.is_file():
+                runs.append(read_run(file))
+    return runs
+
+
+def read_run(file: Path) -> Run:
+    """A result that was written before."""
+    found = json.loads(file.read_text(encoding="utf-8"))
+    scores = tuple(PairedScore(**score) for score in found.pop("scores"))
+    classes = tuple(ClassVerdict(**verdict) for verdict in found.pop("classes"))
+    return Run(**found, scores=scores, classes=classes)
+
+
+def _run(
+    data: Path,
+    work: Path,
+    name: str,
+    seed: int,
+    mistake: Mistake,
+    is_protected: bool,
+    steps: int,
+    report: Callable[[str], None],
+) -> Run:
+    judge, *corrected = _roles(seed)
+    folder = work / name
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(_experienced(data, work, seed, report), folder)
+    clinic = Clinic(folder)
+    # In the order of arrival the places are: train, train, holdout (so far), train, validation, train.
+    clinic.accept(Patient(data / corrected[0], LUNGS), mistake)
+    clinic.accept(Patient(data / OTHER_JUDGE, (*ORGANS, *LUNGS)))
+    clinic.accept(Patient(data / corrected[1], LUNGS), mistake)
+    request = RoundRequest(
+        steps=steps, budget_s=0, seed=seed, replay=is_protected, pseudo=is_protected, rule=RULE, device="cpu"
+    )
+    started = time.monotonic()
+    record = clinic.learn(request, lambda step, loss: report(f"  {name} step {step}: loss {loss:.3f}"))
+    usual = decide(record.scores, {v.label for v in record.classes if v.is_reviewed})
+    report(f"  {name}: {record.state}. {record.reason} By the usual rule: {usual.state}.")
+    shutil.rmtree(folder, ignore_errors=True)
+    return _as_run(name, seed, mistake, is_protected, Path(judge).name, record, usual.state, time.monotonic() - started)
+
+
+def _as_run(
+    name: str, seed: int, mistake: Mistake, is_protected: bool, judge: str, record: RoundRecord, usual: str, took: float
+) -> Run:
+    return Run(
+        name, seed, mistake, is_protected, judge, record.state, record.reason, usual, record.steps, took,
+        record.scores, record.classes,
+    )  # fmt: skip
+
+
+def _roles(seed: int) -> tuple[str, str, str]:
+    """Who judges, and the two who are corrected."""
+    turn = seed % len(CHESTS)
+    first, second, third = (*CHESTS[turn:], *CHESTS[:turn])
+    return first, second, third
+
+
+def _experienced(data: Path, work: Path, seed: int, report: Callable[[str], None]) -> Path:
+    """The folder of a clinic that has learned from two abdomens, and whose holdout is the judge of this seed."""
+    folder = work / f"clinic-{seed}"
+    if folder.is_dir():
+        return folder
+    growing = folder.with_suffix(".growing")
+    shutil.rmtree(growing, ignore_errors=True)
+    clinic = Clinic(growing)
+    for case in EARLIER:
+        clinic.accept(Patient(data / case, ORGANS))
+    clinic.accept(Patient(data / _roles(seed)[0], LUNGS))
+    anything = replace(RULE, epsilon=1.0)  # this round only makes the clinic's past; nothing is concluded from it
+    request = RoundRequest(steps=_WARM_UP_STEPS, budget_s=0, seed=seed, rule=anything, device="cpu")
+    record = clinic.learn(request, lambda step, loss: report(f"  clinic {seed} step {step}: loss {loss:.3f}"))
+    current = clinic.versions.current()
+    if current is None:
+        try:
+            clinic.versions.use(record.version)
+        except ModelError as error:
+            report(f"  clinic {seed}: {error}")
+    growing.rename(folder)
+    return folder
+
+
+def _write(file: Path, run: Run) -> None:
+    with atomic_file(file) as temporary:
+        temporary.write_text(json.dumps(asdict(run), indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,151 @@
+"""Cases in one portable file: a zip archive with ``manifest.json`` and the blobs as they lie in the store.
+
+Every blob is checked against its name when it is read and when it is written; the comment of the archive is the SHA-256
+of the manifest. The salt is not in it: with it, hashes of patients could be undone by whoever gets the file. Between
+stores with different salts a scan is known by its voxels; a patient is known by a scan that both stores have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, delete, select
+
+from ...core.errors import InputError
+from ...core.files import atomic_file
+from ...core.jobs import Job
+from ...core.rounds import Split
+from ...core.wire import MisfitError, build
+from .blobs import BlobStore
+from .database import reading, writing
+from .entries import Entry, all_entries, find_patient, insert_entry, instant, is_known
+from .records import ImportReport
+from .schema import deleted_acceptances, patients
+
+_FORMAT = 1
+_MANIFEST = "manifest.json"
+_LARGEST_MANIFEST = 1 << 30
+_NAME = re.compile(r"[0-9a-f]{64}")
+_AGAIN = "Copy or export the archive again."
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """``splits`` by patient; ``digests`` by acceptance."""
+
+    format: int
+    entries: tuple[Entry, ...]
+    splits: dict[str, Split]
+    digests: dict[str, str]
+
+
+def export_archive(engine: Engine, blobs: BlobStore, path: Path, only: Sequence[str] | None, job: Job) -> Path:
+    """Writes the cases ``only``, or all, into ``path``, whole or not at all.
+
+    Raises:
+        InputError: a file of the store is missing or damaged, or there is no case.
+        OutputError: ``path`` cannot be written.
+        Cancelled: the job was cancelled.
+    """
+    job.plan({"exporting": 1.0})
+    with reading(engine) as connection:
+        found = all_entries(connection, only)
+        splits = {row.hash: row.split for row in connection.execute(select(patients))}
+    if not found:
+        raise InputError("There is no case to export.", "Accept a case first.")
+    entries = tuple(entry for entry, _ in found)
+    needed = sorted({name for entry in entries for name in entry.blobs})
+    manifest = _Manifest(
+        _FORMAT, entries, {e.patient: splits[e.patient] for e in entries}, {e.id: digest for e, digest in found}
+    )
+    document = json.dumps(asdict(manifest), indent=1, allow_nan=False).encode("utf-8")
+    with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for done, name in enumerate(needed, 1):
+            blobs.read(name)  # raises where it is damaged
+            archive.write(blobs.path(name), _member(name))
+            job.advance("exporting", done / len(needed))
+        archive.writestr(_MANIFEST, document, zipfile.ZIP_DEFLATED)
+        archive.comment = hashlib.sha256(document).hexdigest().encode("ascii")
+    return path
+
+
+def import_archive(engine: Engine, blobs: BlobStore, path: Path, job: Job) -> ImportReport:
+    """Takes in what is not there yet: all of it, or nothing where anything is damaged.
+
+    A patient who is new here keeps the split of the other store. A patient who is known here keeps the split of here,
+    and the report says where the other store had decided otherwise. What was deleted here comes back.
+
+    Raises:
+        InputError: it is no such archive, damaged, or written by a newer version.
+        OutputError: the store cannot be written.
+        Cancelled: the job was cancelled.
+    """
+    job.plan({"checking": 1.0})
+    try:
+        with zipfile.ZipFile(path) as archive:
+            manifest = _manifest(archive, path)
+            needed = sorted({name for entry in manifest.entries for name in entry.blobs})
+            for done, name in enumerate(needed, 1):
+                if not _NAME.fullmatch(name):
+                    raise InputError(f"{path.name} names something that is no file of a case store.", _AGAIN)
+                if not (blobs.has(name) and blobs.is_sound(name)):
+                    with archive.open(_member(name)) as stream:
+                        blobs.adopt(name, stream)
+                job.advance("checking", done / len(needed))
+    except OSError as error:
+        raise InputError(f"{path} could not be read: {error.strerror or error}.", "Check the path.") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path.name} is damaged or no archive of a case store.", _AGAIN) from error
+    with writing(engine) as connection:
+        gone = [name for name in needed if not blobs.has(name)]
+        if gone:
+            raise InputError("Files of the archive were cleared away while it was read.", "Import it again.")
+        return _insert(connection, manifest)
+
+
+def _insert(connection: Connection, manifest: _Manifest) -> ImportReport:
+    added = before = 0
+    cases = set()
+    notes: dict[str, None] = {}
+    for entry in manifest.entries:
+        connection.execute(delete(deleted_acceptances).where(deleted_acceptances.c.id == entry.id))
+        theirs = manifest.splits[entry.patient]
+        if is_known(connection, entry.id):
+            patient = find_patient(connection, entry, instant(), theirs)
+            before += 1
+        else:
+            patient = insert_entry(connection, entry, theirs)
+            added += 1
+            cases.add(entry.case)
+        if patient.split != theirs:
+            what = f"Patient {patient.hash[:12]} is {theirs} there and {patient.split} here; here it stays so."
+            notes[what] = None
+    return ImportReport(added, before, len(cases), tuple(notes))
+
+
+def _manifest(archive: zipfile.ZipFile, path: Path) -> _Manifest:
+    if archive.getinfo(_MANIFEST).file_size > _LARGEST_MANIFEST:
+        raise ValueError("the manifest is too large")
+    content = archive.read(_MANIFEST)
+    if hashlib.sha256(content).hexdigest().encode("ascii") != archive.comment:
+        raise ValueError("the manifest has another checksum")
+    document = json.loads(content)
+    if document.get("format") != _FORMAT:
+        what = f"{path.name} was written by a newer version of GenesisSegment."
+        raise InputError(what, "Update GenesisSegment on this machine.")
+    manifest = build(_Manifest, document)
+    for entry in manifest.entries:
+        if entry.digest != manifest.digests[entry.id] or entry.patient not in manifest.splits:
+            raise MisfitError(f"acceptance {entry.id} is damaged")
+    return manifest
+
+
+def _member(name: str) -> str:
+    return f"blobs/{name}.z"

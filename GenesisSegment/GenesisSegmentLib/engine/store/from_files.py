@@ -1,0 +1,121 @@
+"""An acceptance from files: a CT, and labels that somebody has drawn or checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ... import __version__
+from ...core.classes import class_table, find_classes
+from ...core.corrections import Acceptance, AcceptedClass, new_acceptance_id, now
+from ...core.errors import GeometryError, InputError
+from ...core.geometry import Geometry
+from ...core.segmentation import BITS, Segmentation
+from ...core.volume import Volume
+from ..alignment import brought_together
+from ..images.reading import read_volume
+from ..labels import Labels, read_labels, read_named
+
+
+def acceptance_from_files(
+    ct: Path,
+    labels: Path,
+    classes: Sequence[str] = (),
+    proposed: Path | None = None,
+    model: str = "",
+    patient: str = "",
+    series: str | None = None,
+) -> tuple[Acceptance, tuple[str, ...]]:
+    """What the ``labels`` say of a CT, as if it had been accepted now; and notes for the person.
+
+    ``classes`` are those that count as reviewed: by default all classes of the table that the labels were drawn for,
+    marked or not. Names that the table lacks are structures of the person's own; their label map must name them.
+    ``proposed`` is what ``model`` had predicted. ``patient`` is by default the PatientID of a DICOM series.
+
+    Raises:
+        InputError: a file cannot be used, or a class is not in the labels.
+        GeometryError: CT and labels lie on different grids.
+    """
+    volume = read_volume(ct, series)
+    geometry = volume.geometry
+    listed, own = _split(classes)
+    masks: dict[str, np.ndarray] = {}
+    notes: tuple[str, ...] = ()
+    if listed or not own:
+        found = read_labels(labels)
+        notes = found.notes
+        masks |= _table_masks(_on_grid(found, geometry), listed, labels)
+    if own:
+        on_grid = _on_grid(read_named(labels, own), geometry)
+        masks |= {name: on_grid.mask(n) for n, name in enumerate(own, 1)}
+    before = {} if proposed is None else _proposals(proposed, masks, geometry)
+    acceptance = Acceptance(
+        id=new_acceptance_id(),
+        volume=volume,
+        classes=tuple(AcceptedClass(label, mask, before.get(label)) for label, mask in masks.items()),
+        patient=patient or _patient_id(volume),
+        model=model,
+        accepted=now(),
+        version=__version__,
+    )
+    return acceptance, notes
+
+
+def _split(names: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """The classes of the table among the names, groups included, and the names that it lacks."""
+    listed: set[int] = set()
+    own = []
+    for name in names:
+        try:
+            listed.update(find_classes([name]))
+        except InputError:
+            own.append(name.strip())
+    return tuple(sorted(listed)), tuple(dict.fromkeys(own))
+
+
+def _table_masks(found: Segmentation, listed: tuple[int, ...], path: Path) -> dict[str, np.ndarray]:
+    table = class_table()
+    missing = sorted(set(listed) - set(found.classes))
+    if missing:
+        raise InputError(
+            f"{path.name} was not drawn for {', '.join(table[c].slug for c in missing)}.",
+            f"It was drawn for: {', '.join(table[c].slug for c in found.classes) or 'none of the classes'}.",
+        )
+    if not found.classes:
+        raise InputError(
+            f"{path.name} holds none of the classes of the table.",
+            "Name structures of your own as its table does, with --classes.",
+        )
+    return {table[c].slug: found.mask(c) for c in listed or found.classes}
+
+
+def _proposals(path: Path, masks: dict[str, np.ndarray], geometry: Geometry) -> dict[str, np.ndarray]:
+    found = _on_grid(read_labels(path), geometry)
+    return {slug: found.mask(c) for c in found.classes if (slug := class_table()[c].slug) in masks}
+
+
+def _on_grid(labels: Labels, geometry: Geometry) -> Segmentation:
+    """The labels on the grid of the CT, without resampling."""
+    empty = Segmentation(np.zeros(geometry.shape, BITS, "F"), geometry, ())
+    try:
+        brought, on_grid = brought_together(Labels(empty), labels)
+        if brought.geometry.shape != geometry.shape:
+            raise GeometryError("")
+    except GeometryError as error:
+        raise GeometryError(
+            "CT and labels lie on different grids.",
+            "Give the CT that the labels were drawn on, or resample the labels.",
+        ) from error
+    return on_grid
+
+
+def _patient_id(volume: Volume) -> str:
+    """The PatientID of a DICOM series, or ""."""
+    if not volume.source.is_dicom or not volume.source.files:
+        return ""
+    import pydicom
+
+    dataset = pydicom.dcmread(volume.source.files[0], stop_before_pixels=True, specific_tags=["PatientID"])
+    return str(dataset.get("PatientID", "") or "")

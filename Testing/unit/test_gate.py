@@ -1,0 +1,192 @@
+"""The gate promotes only what the holdout proves."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from GenesisSegmentLib.core.gate import STEP, decide, sign_flip_p
+from GenesisSegmentLib.core.rounds import GateRule, PairedScore
+
+RANK = {"rejected": 0, "unproven": 1, "promoted": 2}
+LABELS = ("liver", "spleen", "my structure")
+
+
+def score(label="liver", patient="a", before=0.5, after=0.6, split="holdout", case="") -> PairedScore:
+    return PairedScore(label, case or patient, patient, split, before, after)
+
+
+def scores_of(gains: list[float], label: str = "liver", before: float = 0.5) -> list[PairedScore]:
+    return [score(label, f"p{n}", before, before + gain) for n, gain in enumerate(gains)]
+
+
+dices = st.integers(0, 100).map(lambda n: n / 100)
+pairs = st.builds(
+    score,
+    label=st.sampled_from(LABELS),
+    patient=st.sampled_from("abcdefgh"),
+    before=dices,
+    after=dices,
+    split=st.sampled_from(["holdout", "holdout", "holdout", "validation", "train"]),
+    case=st.sampled_from(["1", "2"]),
+)
+many = st.lists(pairs, max_size=24)
+some = st.sets(st.sampled_from(LABELS))
+
+
+@given(many, some, st.randoms(use_true_random=False))
+def test_the_order_of_scores_and_labels_does_not_matter(scores, reviewed, rng: random.Random):
+    mixed, labels = list(scores), sorted(reviewed)
+    rng.shuffle(mixed)
+    rng.shuffle(labels)
+    assert decide(mixed, labels) == decide(scores, reviewed)
+
+
+@given(many, some, st.integers(0, 23), st.floats(0, 1))
+def test_a_better_score_never_makes_the_decision_worse(scores, reviewed, which, share):
+    if not scores:
+        return
+    old = scores[which % len(scores)]
+    raised = replace(old, dice_after=old.dice_after + share * (1 - old.dice_after))
+    changed = [raised if s is old else s for s in scores]
+    assert RANK[decide(changed, reviewed).state] >= RANK[decide(scores, reviewed).state]
+
+
+@given(many, some)
+def test_nothing_is_promoted_that_made_any_class_worse(scores, reviewed):
+    decision, rule = decide(scores, reviewed), GateRule()
+    held = [s for s in scores if s.split == "holdout"]
+    for label in {s.label for s in held}:
+        by_patient = _means([s for s in held if s.label == label])
+        if sum(a - b for b, a in by_patient) / len(by_patient) < -rule.epsilon - 1e-6:
+            assert decision.state == "rejected"
+
+
+@given(many, some)
+def test_what_is_promoted_gained_enough_on_enough_patients(scores, reviewed):
+    decision, rule = decide(scores, reviewed), GateRule()
+    if decision.state != "promoted":
+        return
+    assert reviewed
+    for label in reviewed:
+        by_patient = _means([s for s in scores if s.label == label and s.split == "holdout"])
+        assert len(by_patient) >= rule.needed
+        assert sum(a - b for b, a in by_patient) / len(by_patient) >= rule.margin - 1e-6
+        assert _brute_force(by_patient) <= rule.level
+
+
+@given(many, some, st.sampled_from([math.nan, math.inf, -0.1, 1.1]), st.booleans())
+def test_a_score_that_is_no_dice_never_promotes(scores, reviewed, bad, is_before):
+    extra = score("liver", "z", **({"before": bad} if is_before else {"after": bad}))
+    decision = decide([*scores, extra], reviewed)
+    assert decision.state == "rejected"
+    assert "liver" in decision.reason
+
+
+@given(st.lists(st.integers(-2000, 2000).map(lambda n: n * STEP), max_size=9))
+def test_the_p_value_is_that_of_all_sign_flips(differences):
+    observed = sum(round(d / STEP) for d in differences)
+    flips = list(itertools.product((1, -1), repeat=len(differences)))
+    reached = sum(
+        sum(sign * round(d / STEP) for sign, d in zip(signs, differences, strict=True)) >= observed for signs in flips
+    )
+    assert sign_flip_p(differences) == pytest.approx(reached / len(flips), abs=1e-12)
+
+
+def test_the_p_value_of_many_patients_is_exact():
+    assert sign_flip_p([0.1] * 40) == pytest.approx(2.0**-40, rel=1e-9)
+
+
+def test_a_clear_gain_on_enough_patients_is_promoted():
+    decision = decide(scores_of([0.05, 0.02, 0.04, 0.03, 0.06]), {"liver"})
+    assert decision.state == "promoted"
+    assert decision.classes[0].verdict == "better"
+    assert decision.classes[0].p_value == pytest.approx(1 / 32)
+
+
+def test_too_few_patients_are_unproven_and_say_how_many_are_needed():
+    decision = decide([*scores_of([0.3, 0.3]), *scores_of([0.2] * 4, "spleen")], {"liver", "spleen"})
+    assert decision.state == "unproven"
+    assert "3 more patients with liver and 1 more patient with spleen in the holdout are needed" in decision.reason
+    assert [v.missing for v in decision.classes] == [3, 1]
+
+
+def test_an_empty_holdout_is_unproven():
+    decision = decide([score(split="validation")], {"liver"})
+    assert decision.state == "unproven"
+    assert "5 more patients with liver" in decision.reason
+
+
+def test_several_cts_of_one_patient_count_once():
+    one_patient = [score("liver", "a", 0.5, 0.6, case=str(n)) for n in range(9)]
+    decision = decide(one_patient, {"liver"})
+    assert decision.state == "unproven"
+    assert decision.classes[0].patients == 1
+
+
+def test_the_cts_of_a_patient_are_averaged():
+    scores = [score("liver", "a", 0.5, 0.9, case="1"), score("liver", "a", 0.5, 0.5, case="2")]
+    assert decide(scores, {"liver"}).classes[0].after == pytest.approx(0.7)
+
+
+def test_a_drop_of_a_class_that_nobody_reviewed_rejects():
+    decision = decide([*scores_of([0.1] * 6), *scores_of([-0.02] * 6, "spleen")], {"liver"})
+    assert decision.state == "rejected"
+    assert "spleen (-0.020 Dice on 6 patients)" in decision.reason
+
+
+def test_a_reviewed_class_that_drops_on_few_patients_is_rejected_not_unproven():
+    assert decide(scores_of([-0.2]), {"liver"}).state == "rejected"
+
+
+def test_a_drop_within_epsilon_is_no_drop():
+    decision = decide([*scores_of([0.1] * 5), *scores_of([-0.01] * 5, "spleen")], {"liver"})
+    assert decision.state == "promoted"
+
+
+def test_a_gain_of_exactly_the_margin_counts():
+    assert decide(scores_of([0.01] * 5, before=0.7), {"liver"}).state == "promoted"
+
+
+def test_no_gain_on_enough_patients_is_rejected():
+    decision = decide(scores_of([0.001] * 6), {"liver"})
+    assert decision.state == "rejected"
+    assert "No gain" in decision.reason
+
+
+def test_a_gain_that_chance_explains_is_not_promoted():
+    assert decide(scores_of([0.3, -0.1, -0.1, -0.1, 0.2]), {"liver"}).state == "rejected"
+
+
+def test_a_gain_beside_a_reviewed_class_without_one_stays_a_trial():
+    decision = decide([*scores_of([0.1] * 6), *scores_of([0.0] * 6, "spleen")], {"liver", "spleen"})
+    assert decision.state == "unproven"
+    assert "spleen" in decision.reason
+
+
+def test_where_nothing_was_corrected_nothing_is_proven():
+    assert decide(scores_of([0.1] * 6), ()).state == "unproven"
+
+
+def _means(scores: list[PairedScore]) -> list[tuple[float, float]]:
+    patients = {s.patient for s in scores}
+    groups = [[s for s in scores if s.patient == patient] for patient in patients]
+    return [
+        (sum(s.dice_before for s in group) / len(group), sum(s.dice_after for s in group) / len(group))
+        for group in groups
+    ]
+
+
+def _brute_force(pairs: list[tuple[float, float]]) -> float:
+    differences = [round((a - b) / STEP) for b, a in pairs]
+    sums = [
+        sum(s * d for s, d in zip(signs, differences, strict=True))
+        for signs in itertools.product((1, -1), repeat=len(differences))
+    ]
+    return sum(s >= sum(differences) for s in sums) / len(sums)
