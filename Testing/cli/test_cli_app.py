@@ -28,6 +28,7 @@ from GenesisSegmentLib.engine.models.store import ModelStore
 COMMANDS = {
     "segment": ("--out", "--model", "--classes", "--device", "--runtime", "--recipe", "--postprocess", "--json"),
     "models": ("list", "info", "download", "import", "verify", "remove"),
+    "cases": ("list", "show", "add", "export", "import", "verify", "delete"),
     "evaluate": ("PREDICTION", "REFERENCE", "--tolerance", "--csv", "--plot", "--json"),
     "benchmark": ("--json",),
     "info": ("--json",),

@@ -24,6 +24,7 @@ from GenesisSegmentLib.core.memory_plan import GIB
 from GenesisSegmentLib.engine import benchmark as package
 from GenesisSegmentLib.engine.benchmark import QUICK, Figure, Setting, all_agree, cases, measure, plot_figures, tasks
 from GenesisSegmentLib.engine.networks import universal
+from learning_builders import a_network
 
 TINY = replace(
     QUICK,
@@ -234,3 +235,33 @@ def test_a_process_that_fails_is_an_error(monkeypatch) -> None:
     monkeypatch.setattr(measure.sys, "executable", shutil.which("false"))
     with pytest.raises(GenesisError, match="could not be measured"):
         measure.peak_of("aggregate-ring", TINY)
+
+
+def test_learning_has_rows_of_time_and_memory_for_every_mode(monkeypatch) -> None:
+    from GenesisSegmentLib.engine.benchmark import learning
+
+    monkeypatch.setattr(learning, "_network", lambda: a_network("unet", classes=32))
+    monkeypatch.setattr(measure, "peak_of", lambda task, setting: 100.0 if task == "learn-plain" else 25.0)
+    figures = cases.run(replace(TINY, learning_side=16), Job(), is_learning=True)
+    for mode in ("all", "decoder", "head of it", "head, cached features"):
+        rows = [f for f in figures if f": {mode}" in f.metric]
+        assert {row.unit for row in rows} == {"CPU s", "wall s", "MB"}
+        assert all(row.ratio == pytest.approx(row.plain / row.ours) for row in rows)
+    assert len({f.plain for f in figures if f.unit == "CPU s"}) == 1  # all against the same plain steps
+    assert any("Making a cached lesson" in f.metric for f in figures)
+
+
+def test_a_step_of_the_benchmark_learns_only_what_its_mode_learns(monkeypatch) -> None:
+    """What is timed is a real step: parameters change, frozen ones do not."""
+    from GenesisSegmentLib.engine.benchmark import learning
+    from GenesisSegmentLib.engine.learning.network import learns
+
+    made = []
+    monkeypatch.setattr(learning, "_network", lambda real=learning._network: made.append(real()) or made[-1])
+    step = learning.our_step(replace(TINY, learning_side=16), "head")
+    network = made[0]
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    step()
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert "controller.weight" in changed
+    assert all(learns(name, "head") for name in changed)

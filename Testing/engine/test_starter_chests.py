@@ -35,7 +35,7 @@ def chest_of(sides: tuple[int, int], annotated: tuple[int, ...] = (RIGHT_LUNG, L
 @pytest.mark.parametrize("sides", [(40, 32), (28, 24), (52, 44), (31, 45)])
 def test_the_upper_chest_lies_on_the_abdomen_middle_on_middle(abdomen, sides):
     tall = under_chest(abdomen, chest_of(sides))
-    start = int(44 - 0.55 * 40)
+    start = int(44 - 0.65 * 40)
     assert tall.labels.shape == tall.ct.shape == (40, 32, 20 + 50 - start)
     assert (tall.labels[:, :, :20] == abdomen.labels).all()
     assert (tall.ct[:, :, :20] == abdomen.ct).all()

@@ -309,7 +309,7 @@ def test_command_hands_over_arguments_and_exit_code_and_adds_nothing_to_the_outp
     scripts.mkdir()
     for name in ("bootstrap.py", "genesis-segment"):
         shutil.copy(SCRIPTS / name, scripts)
-    checkout.install("dicom")
+    checkout.install("dicom", "learn")
     command = [sys.executable, str(scripts / "genesis-segment"), "segment", "a file.nii.gz", "--json"]
     environment = {**os.environ, "PYTHONPATH": "elsewhere"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

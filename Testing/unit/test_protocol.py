@@ -117,7 +117,7 @@ def test_other_version_is_refused_with_a_remedy(version):
     assert refusal.remedy
 
 
-@pytest.mark.parametrize("name", ["refine", "accept", "learn", "", None, 3, ["hello"], "x" * 1000])
+@pytest.mark.parametrize("name", ["refine", "accept", "unlearn", "", None, 3, ["hello"], "x" * 1000])
 def test_unknown_type_is_answered_with_an_error_of_its_own(name):
     refusal = decode(json.dumps({"v": VERSION, "type": name, "id": "job"}).encode())
     assert isinstance(refusal, Failure)

@@ -155,7 +155,11 @@ def test_after_enough_new_corrections_a_round_begins_once():
     bench.tell(Failure(job_of(bench), "resource", "The memory ran out."))
     bench.wait(60.0)
     assert bench.learner.count(Learn) == 1  # a failure is not repeated for ever
-    bench.corrections.waiting = 5
+    bench.corrections.waiting = 1
+    bench.controller._learning.accepted()
+    bench.wait(20.0)
+    assert bench.learner.count(Learn) == 1  # one more is not as many as were asked for
+    bench.corrections.waiting = 4
     bench.controller._learning.accepted()
     bench.wait(20.0)
     assert bench.learner.count(Learn) == 2

@@ -1,14 +1,14 @@
 """The real learner with a round that is made up: small steps, and faults where it is told.
 
 ``python fake_round.py FOLDER [RULE]...``. What was done stands in FOLDER: ``step``, and one line per step in ``log``
-(its number, the process). Rules:
+(its number, the process); ``cancelled`` is there when it obeyed a cancel. Rules:
 
     steps:N       so many steps (default 20)
     torch         they are real training steps of a small network
     die:N         dies of SIGKILL after step N, once (which is what running out of memory looks like)
     exit:N        says its last words after step N and exits with code 3, each time, and forgets its steps
     kill:N        dies of SIGKILL after step N, each time, and forgets its steps
-    lock:N        at step N keeps a lock for a second; ``is_in_the_way`` tells the supervisor
+    lock:N        at step N keeps a lock until it was stopped and went on; ``is_in_the_way`` tells the supervisor
     deaf          ignores a cancel
 """
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -60,16 +61,20 @@ class FakeRound:
         count, state = self._rules.get("steps", 20), self._folder / "step"
         done = int(state.read_text()) if state.exists() else 0
         for step in range(done + 1, count + 1):
-            if "deaf" not in self._rules:
-                job.check()
             loss = train()
             time.sleep(0.01)
             self._record(step)
             send(Stage(command.id, "learning", step, loss))
-            if "deaf" not in self._rules:
-                job.advance("work", step / count)
+            self._advance(job, step / count)
             self._misbehave(step)
         return RoundEnded(command.id, "unproven", "There are too few cases.", "v1")
+
+    def _advance(self, job: Job, share: float) -> None:
+        if "deaf" in self._rules:
+            return
+        if job.is_cancelled:
+            (self._folder / "cancelled").touch()
+        job.advance("work", share)
 
     def _record(self, step: int) -> None:
         temporary = self._folder / "step.new"
@@ -90,8 +95,11 @@ class FakeRound:
             print("The last words of the round.", file=sys.stderr, flush=True)
             os._exit(3)
         if step == self._rules.get("lock"):
+            went_on = threading.Event()
+            signal.signal(signal.SIGCONT, lambda number, frame: went_on.set())
             (self._folder / "locked").touch()
-            time.sleep(1.0)
+            while not went_on.wait(0.001):
+                pass
             (self._folder / "locked").unlink()
 
 

@@ -131,12 +131,12 @@ def test_round_is_not_stopped_in_the_middle_of_a_lock_that_others_need(learner, 
     session = learner("steps:100000", "lock:3")
     job = session.client.send(learn())
     session.until((folder / "locked").exists)
-    is_released = []
     with lease.held():
-        session.until(lambda: states(session, job)[-1] == "waiting")
-        is_released.append(is_stopped(trainer(folder)))
-    assert is_released == [True]
-    assert steps(folder)[-1] >= 3
+        session.until(lambda: not (folder / "locked").exists() and is_stopped(trainer(folder)))
+        before = steps(folder)
+        session.pump_for(0.3)
+        assert steps(folder) == before
+    assert states(session, job)[-1] == "waiting"
 
 
 def test_round_whose_process_was_killed_goes_on_from_its_last_step(learner, folder):
@@ -183,7 +183,8 @@ def test_cancel_ends_the_round_for_good(learner, folder, lease, rules, is_waitin
     assert isinstance(answer, Failure)
     assert answer.is_cancelled
     session.until(lambda: not is_alive(process.pid))
-    assert (folder / "abandoned").exists() or not rules
+    assert (folder / "abandoned").exists() or (folder / "cancelled").exists()
+    assert not (rules and (folder / "cancelled").exists())
     assert isinstance(session.ask(Hello(new_id())), Ready)
 
 
@@ -199,6 +200,7 @@ def test_round_ends_with_its_supervisor_and_goes_on_another_time(learner, folder
     session.client.stop()
     wait_until(lambda: not is_alive(process.pid))
     assert not (folder / "abandoned").exists()
+    assert not (folder / "cancelled").exists()
     before = steps(folder)[-1]
     session.client.send(learn())
     until_step(session, folder, before + 2)

@@ -179,7 +179,7 @@ def test_what_is_not_understood_is_answered_or_logged_and_the_worker_goes_on(raw
     log = tmp_path / "log" / "worker.log"
     worker = raw("--log", str(log))
     worker.send(b"\xff\x00 garbage\n[]\n" + b"y" * 17_000_000 + b"\n")
-    worker.send(b'{"v":1,"type":"learn","id":"a"}\n{"v":2,"type":"hello","id":"b"}\n{"v":1,"type":"done","id":"c"}\n')
+    worker.send(b'{"v":1,"type":"unlearn","id":"a"}\n{"v":2,"type":"hello","id":"b"}\n{"v":1,"type":"done","id":"c"}\n')
     for name, code in (("a", "unknown_type"), ("b", "protocol"), ("c", "protocol")):
         failure = worker.read(Failure)
         assert (failure.id, failure.code) == (name, code)

@@ -28,6 +28,9 @@ def benchmark(
         bool,
         typer.Option("--module", help="Measure the Slicer module against its targets; needs slicer-core."),
     ] = False,
+    learning: Annotated[
+        bool, typer.Option("--learning", help="Measure a step of learning, in every mode, against the plain loop.")
+    ] = False,
 ) -> None:
     """Measure how much faster and smaller this is than the published way, on this machine, in about a minute.
 
@@ -44,7 +47,7 @@ def benchmark(
 
     setting = replace(FULL if full else QUICK, ct=ct)
     with job_with_bar("Measuring") as job:
-        figures = run_cancellable(job, lambda: run(setting, job))
+        figures = run_cancellable(job, lambda: run(setting, job, learning))
     if output:
         write_json(output / "benchmark.json", figures)
         plot_figures(output / "benchmark.png", figures)

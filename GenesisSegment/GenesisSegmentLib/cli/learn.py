@@ -14,7 +14,17 @@ from ..core.errors import Cancelled, GenesisError
 from ..core.jobs import Job
 from ..core.lease import Lease
 from .consent import job_with_bar
-from .console import UsageError, error_document, print_error, print_json, print_out, run_cancellable, say, short
+from .console import (
+    UsageError,
+    error_document,
+    print_error,
+    print_json,
+    print_note,
+    print_out,
+    run_cancellable,
+    say,
+    short,
+)
 from .tables import plain_table
 
 if TYPE_CHECKING:
@@ -102,6 +112,10 @@ def learn(
 
 def _run(asked: dict[str, Any], folder: Path | None, url: str | None, restart: bool, job: Job) -> RoundRecord:
     from ..engine.learning.round import RoundRequest, abandon
+    from ..engine.learning.round_folder import RoundFolders
+
+    if not restart and RoundFolders.of_this_person().unfinished() is not None:
+        print_note("A round was interrupted and goes on as it was asked for; --restart drops it.")
 
     def work() -> RoundRecord:
         with _opened(folder, url) as store:

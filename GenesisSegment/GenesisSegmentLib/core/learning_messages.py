@@ -73,7 +73,10 @@ class Ingested:
 
 @dataclass(frozen=True)
 class Stage:
-    """What a round is doing right now: "waiting" (another prediction has the device), "paused" or "learning"."""
+    """What a round is doing right now: "waiting" (a prediction has the device), "paused", "learning", or "resuming".
+
+    The last is said when its process died and another goes on from what was written down last.
+    """
 
     type: ClassVar[str] = "stage"
     id: str

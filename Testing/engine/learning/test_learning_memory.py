@@ -63,7 +63,7 @@ def test_less_memory_means_less_of_what_matters_least_first():
     network = a_network()
     recipe = replace(RECIPE, items_per_forward=2)
     rungs, notes = [], []
-    while (lower := smaller(recipe, LARGEST, 8)) is not None:
+    while (lower := smaller(recipe, LARGEST, network.backbone.multiple)) is not None:
         recipe, note = lower
         rungs.append((recipe.items_per_forward, recipe.precision, recipe.crop, recipe.mode))
         notes.append(note)

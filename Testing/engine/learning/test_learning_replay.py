@@ -29,7 +29,11 @@ def test_the_length_of_a_feature_vector_does_not_matter():
 
 @pytest.mark.parametrize("field", ["loss", "entropy"])
 def test_what_is_hard_or_uncertain_stays_however_similar(field):
-    similar = [trace(0.0, **{field: 0.9}), trace(0.001, **{field: 0.8}), *(trace(angle) for angle in (1.0, 2.0, 4.0, 5.0))]
+    similar = [
+        trace(0.0, **{field: 0.9}),
+        trace(0.001, **{field: 0.8}),
+        *(trace(angle) for angle in (1.0, 2.0, 4.0, 5.0)),
+    ]
     assert to_drop(similar, protected=2) in (2, 3)
 
 

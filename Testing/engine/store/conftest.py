@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from GenesisSegmentLib.engine.store import DATABASE_VARIABLE, CaseStore
+from GenesisSegmentLib.engine.store import CaseStore
 
 _numbers = itertools.count(1)
 
@@ -35,9 +35,8 @@ def postgresql() -> Iterator[Callable[[], str]]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str | None:
+def url(request: pytest.FixtureRequest) -> str | None:
     """The URL of a new database; None for the file in the folder of the store."""
-    monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
     return request.getfixturevalue("postgresql")() if request.param == "postgresql" else None
 
 

@@ -11,9 +11,16 @@ from sqlalchemy import create_engine, make_url
 from acceptance_builders import PATIENT, SERIES, acceptance, oblique, volume
 from GenesisSegmentLib.core.corrections import Acceptance, AcceptedClass
 from GenesisSegmentLib.core.errors import InputError
+from GenesisSegmentLib.core.home import HOME_VARIABLE
 from GenesisSegmentLib.core.outbox import Outbox
 from GenesisSegmentLib.core.volume import Source, Volume
-from GenesisSegmentLib.engine.store import CaseStore, TrainingRecord
+from GenesisSegmentLib.engine.store import (
+    DATABASE_VARIABLE,
+    STORE_VARIABLE,
+    CaseStore,
+    TrainingRecord,
+    default_folder,
+)
 from GenesisSegmentLib.engine.store.records import StoreCounts
 from store_builders import a_round, all_bytes, same_masks, stored
 
@@ -183,3 +190,20 @@ def test_a_store_can_be_opened_again(tmp_path, url):
     with CaseStore.open(tmp_path / "cases", url) as store:
         assert [type(record) for record in store.training()] == [TrainingRecord]
         assert same_masks(store, store.training()[0], stored(1).acceptance)
+
+
+def test_this_persons_store_lies_where_the_environment_says(tmp_path, url, monkeypatch):
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
+    monkeypatch.delenv(STORE_VARIABLE, raising=False)
+    monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
+    assert default_folder() == tmp_path / "cases"
+    monkeypatch.setenv(STORE_VARIABLE, str(tmp_path / "elsewhere"))
+    if url is not None:
+        monkeypatch.setenv(DATABASE_VARIABLE, url)
+    with CaseStore.open_default() as store:
+        store.add(stored(1))
+    assert (tmp_path / "elsewhere" / "cases.sqlite").is_file() == (url is None)
+    with CaseStore.open(tmp_path / "elsewhere", url) as store:
+        assert store.counts().cases == 1
+    with CaseStore.open(tmp_path / "third") as store:  # no shared database by accident
+        assert store.counts().cases == 0

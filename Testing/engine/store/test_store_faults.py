@@ -151,6 +151,17 @@ def test_a_damaged_blob_is_found_by_reading_and_by_verify_and_mended_by_acceptin
     assert same_masks(store, first, stored(1).acceptance)
 
 
+def test_a_file_with_the_content_of_another_is_found(store):
+    store.add(stored(1, labels=("liver", "spleen")))
+    (record,) = store.training()
+    blobs = BlobStore(store.folder / "blobs")
+    liver, spleen = (record.correction(label).mask for label in ("liver", "spleen"))
+    blobs.path(liver).write_bytes(blobs.path(spleen).read_bytes())
+    with pytest.raises(InputError, match="damaged"):
+        store.mask(record, "liver")
+    assert store.verify().damaged == (liver,)
+
+
 def test_a_missing_blob_is_found(store):
     store.add(stored(1))
     (record,) = store.training()
@@ -176,6 +187,8 @@ def test_reading_gives_what_was_put_in_or_an_error_however_the_file_is_damaged(t
         "append": whole + b"x",
     }[change]
     blobs.path(name).write_bytes(damaged)
+    if change == "append":  # the content is whole, the file is not
+        assert not blobs.is_sound(name)
     try:
         assert blobs.read(name) == b"header\n" + content
         assert blobs.is_sound(name)

@@ -17,16 +17,17 @@ from .setting import Setting
 Case = Callable[[Setting, Job], list[Figure]]
 
 
-def run(setting: Setting, job: Job) -> list[Figure]:
-    """Every figure, case by case.
+def run(setting: Setting, job: Job, is_learning: bool = False) -> list[Figure]:
+    """Every figure, case by case; with ``is_learning`` those of learning alone.
 
     Raises:
         Cancelled: by the job.
         InputError: the CT of the setting cannot be used.
     """
-    job.plan({case.__name__: weight for case, weight in CASES.items()})
+    cases = {learning: 1.0} if is_learning else CASES
+    job.plan({case.__name__: weight for case, weight in cases.items()})
     figures: list[Figure] = []
-    for case in CASES:
+    for case in cases:
         job.advance(case.__name__, 0.0)
         figures += case(setting, job)
         job.advance(case.__name__, 1.0)
@@ -184,6 +185,13 @@ def starter(setting: Setting, job: Job) -> list[Figure]:
     same = mean_dice(recipes.plain_result, recipes.our_result)
     note = "ours smooths before and interpolates after: not meant to be equal"
     return [*figures, *recipes.figures(f"{metric}: published recipe, ours", same, 0.0, note)]
+
+
+def learning(setting: Setting, job: Job) -> list[Figure]:
+    """A step of learning."""
+    from .learning import learning as measured
+
+    return measured(setting, job)
 
 
 CASES: dict[Case, float] = {conv_rate: 3, head: 12, windows: 25, resampling: 20, lattice: 5, network: 30, starter: 10}

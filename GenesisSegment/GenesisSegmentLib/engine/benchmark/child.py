@@ -24,11 +24,22 @@ def _resample(way: Callable[..., object], setting: Setting) -> Callable[[], obje
     return lambda: way(volume)
 
 
+def _step(task: str, setting: Setting) -> Callable[[], object]:
+    from .learning import ways
+
+    return next(way for way in ways() if way.task == task).prepare(setting)
+
+
 TASKS: dict[str, Callable[[Setting], Callable[[], object]]] = {
     "aggregate-monai": lambda setting: _aggregate(tasks.aggregate_by_monai, setting),
     "aggregate-ring": lambda setting: _aggregate(tasks.aggregate_by_ring, setting),
     "resample-monai": lambda setting: _resample(tasks.input_by_monai, setting),
     "resample-ours": lambda setting: _resample(tasks.input_by_ours, setting),
+    "learn-plain": lambda setting: _step("learn-plain", setting),
+    "learn-all": lambda setting: _step("learn-all", setting),
+    "learn-decoder": lambda setting: _step("learn-decoder", setting),
+    "learn-head": lambda setting: _step("learn-head", setting),
+    "learn-cached": lambda setting: _step("learn-cached", setting),
 }
 
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -53,6 +53,18 @@ def race(plain: Callable[[], P], ours: Callable[[], Q], rounds: int, check: Call
         plain_costs.append(plain_cost)
         our_costs.append(our_cost)
     return Race(_least(plain_costs), _least(our_costs), plain_result, our_result)
+
+
+def in_turn(ways: Sequence[Callable[[], object]], rounds: int, check: Callable[[], None]) -> list[Cost]:
+    """The least cost of each of several ways, run in turn, A-B-C-A-B-C, after one run of each that does not count."""
+    for way in ways:
+        check()
+        way()
+    costs: list[list[Cost]] = [[] for _ in ways]
+    for _ in range(rounds):
+        for way, found in zip(ways, costs, strict=True):
+            found.append(_timed(way, check)[0])
+    return [_least(found) for found in costs]
 
 
 def _timed(way: Callable[[], P], check: Callable[[], None]) -> tuple[Cost, P]:

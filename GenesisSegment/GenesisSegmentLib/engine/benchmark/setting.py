@@ -20,6 +20,7 @@ class Setting:
     window_side: int
     conv_side: int
     rounds: int = 2
+    learning_side: int = 48
     ct: Path | None = None
 
 
@@ -41,4 +42,5 @@ FULL = Setting(
     window_side=96,
     conv_side=96,
     rounds=3,
+    learning_side=96,
 )

@@ -110,7 +110,7 @@ def focus(lesson: Lesson, crop: Sides, rng: np.random.Generator) -> Sides:
     fate = rng.uniform()
     shape = lesson.image.shape
     masks = [lesson.changed] if fate < 0.6 else []
-    masks += [lesson.truth.any(axis=0)] if fate < 0.85 else []
+    masks += [np.asarray(lesson.truth.any(axis=0))] if fate < 0.85 else []
     center = tuple(int(rng.integers(n)) for n in shape)
     for mask in masks:
         places = np.flatnonzero(mask)

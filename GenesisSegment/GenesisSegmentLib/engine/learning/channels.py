@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ...core.classes import class_table
 from ...core.errors import InputError
@@ -88,7 +88,7 @@ def widened(network: UniversalModel, count: int, seed: int = 0) -> UniversalMode
         return wide
     draw = torch.Generator().manual_seed(seed + network.classes)
     if network.embedding == "word":
-        rows = network.organ_embedding.detach()
+        rows = cast("Tensor", network.organ_embedding).detach()
         wide.register_buffer("organ_embedding", torch.cat([rows, _apart(rows, added, draw).to(rows)]))
     else:
         weight = network.organ_embedding.weight.detach()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from ...core.errors import ResourceError
 from ...core.memory_plan import GIB
-from ..networks.universal import UniversalModel
+from ..networks.universal import Backbone, UniversalModel
 from .network import Pupil, freeze, multiple_of
 from .recipe import LearningRecipe
 from .sampling import Sides
@@ -49,7 +50,7 @@ def needed_bytes(network: UniversalModel, recipe: LearningRecipe, sides: Sides) 
         logits = Pupil(shadow)(image, [channels] * items)
     activations = sum(size for storage, size in kept.items() if storage not in own)
     voxels = image.numel()
-    widest = max(network.backbone.feat_channels, 8 * len(channels)) * voxels * 4
+    widest = max(cast(Backbone, network.backbone).feat_channels, 8 * len(channels)) * voxels * 4
     activations += int(_TEMPORARY * widest) + 4 * sum(t.numel() for t in logits) * 4
     if recipe.precision == "bf16":
         activations = int(activations * _HALF_SHARE)

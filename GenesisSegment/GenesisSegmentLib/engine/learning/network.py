@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -76,8 +77,8 @@ class HeadPupil(nn.Module):
 
         ``normed`` are features less the mean of their group in the whole window, over its deviation.
         """
-        norm, activation, last = self.network.precls_conv
-        scale, offset = (v.reshape(1, -1, 1, 1, 1) for v in (norm.weight, norm.bias))
+        norm, activation, last = self.network.precls_conv.children()
+        scale, offset = (cast(Tensor, v).reshape(1, -1, 1, 1, 1) for v in (norm.weight, norm.bias))
         with single_precision(deep):
             features = last(activation(torch.addcmul(offset, normed.float(), scale)))
             return _logits(features, self.network.class_numbers(_plain(deep)), channels)
@@ -89,9 +90,10 @@ def single_precision(tensor: Tensor) -> AbstractContextManager[object]:
     return nullcontext() if device == "meta" else torch.autocast(device, enabled=False)
 
 
-def group_normed(features: Tensor, norm: nn.GroupNorm) -> Tensor:
+def group_normed(features: Tensor, norm: nn.Module) -> Tensor:
     """(B, C, X, Y, Z) -> what a group norm makes of them before its own weight and bias."""
-    return F.group_norm(features.float(), norm.num_groups, eps=norm.eps)
+    grouped = cast(nn.GroupNorm, norm)
+    return F.group_norm(features.float(), grouped.num_groups, eps=grouped.eps)
 
 
 def _plain(features: Tensor) -> Tensor:

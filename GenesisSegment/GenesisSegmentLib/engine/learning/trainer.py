@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -183,7 +183,7 @@ class _Loop:
         fabric: Fabric,
         recipe: LearningRecipe,
         network: UniversalModel,
-        module: nn.Module,
+        module: Any,
         optimizer: Any,
         trained: list[nn.Parameter],
         lessons: Callable[[int], Any],
@@ -268,7 +268,7 @@ class _Loop:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         self._state.seconds += clock() - started - (self.gate.waited_s - waited)
-        return float(self._fabric.all_reduce(total)) if world > 1 else float(total)
+        return float(cast(Tensor, self._fabric.all_reduce(total))) if world > 1 else float(total)
 
     def _loss(self, lessons: list[Any]) -> Tensor:
         """The sum of the losses of some items."""

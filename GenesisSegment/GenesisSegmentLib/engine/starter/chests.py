@@ -12,8 +12,8 @@ import numpy as np
 
 from .cases import LUNGS, TrainingCase
 
-UPPER_SHARE = 0.55
-"""Of the height of the lungs: above the domes of the diaphragm."""
+UPPER_SHARE = 0.65
+"""Of the height of the lungs: above the domes of the diaphragm, with most of the heart."""
 _THERE_TOO = (5, 8, 30)
 """Oesophagus, aorta, lung tumour: in an upper chest too, where nobody marked them."""
 _AIR_HU = -1024

@@ -96,13 +96,14 @@ doi 10.7937/K9/TCIA.2018.SC20FO18; Aerts et al., NSCLC-Radiomics, doi 10.7937/K9
 
 Besides: phantoms made of smooth solids (`engine/phantom.py`). Label maps are painted with the Hounsfield units of
 `engine/tissue.py`; every sample is rotated, scaled, bent, cropped and re-contrasted, never mirrored. Kidneys are
-displaced and bedded in fat anew, or removed, now and then: the patients of the training CTs are lean there. The lungs
-of chest CTs without labels come from a threshold.
+displaced and bedded in fat anew, or removed, now and then: the patients of the training CTs are lean there. The upper
+chest of one CT is put on the abdomen of another now and then: hardly a CT shows both. The lungs of chest CTs without
+labels come from a threshold.
 
 ## Recipe
 
 `scripts/train_starter DATA --budget 2h`: {steps} steps in {hours} h on two CPU cores, AdamW, Dice + cross-entropy
-over the annotated classes only, averaged weights; last training loss {loss}. {note} Longer runs and a GPU (`--device
+over the annotated classes only, with the false volume of absent ones, averaged weights; last training loss {loss}. {note} Longer runs and a GPU (`--device
 cuda:0`) use the same recipe.
 
 ## What it is not for

@@ -67,7 +67,7 @@ class CaseStore:
         """The store in ``folder``, made where there is none, brought up to date where it is of an older version.
 
         ``url`` names a database, such as ``postgresql://user@host/name``, that several people share together with the
-        folder; by default the environment variable ``GENESIS_SEGMENT_DATABASE``, else a SQLite file in the folder.
+        folder; by default it is a SQLite file in the folder.
 
         Raises:
             InputError: it is damaged, of a newer version, or folder and database do not belong together.
@@ -75,18 +75,18 @@ class CaseStore:
             ResourceError: another program keeps it busy.
         """
         salt = local_salt(folder)
-        store = cls(folder, open_engine(folder, url or os.environ.get(DATABASE_VARIABLE)), salt)
+        store = cls(folder, open_engine(folder, url), salt)
         store._bring_up_to_date()
         return store
 
     @classmethod
     def open_default(cls) -> CaseStore:
-        """This person's store.
+        """This person's store, with the database that ``GENESIS_SEGMENT_DATABASE`` names, if it does.
 
         Raises:
             GenesisError: see :meth:`open`.
         """
-        return cls.open(default_folder())
+        return cls.open(default_folder(), os.environ.get(DATABASE_VARIABLE))
 
     def close(self) -> None:
         """Gives its connections back."""

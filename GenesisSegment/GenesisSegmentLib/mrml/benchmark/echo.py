@@ -43,6 +43,8 @@ class Echo:
     def __init__(self) -> None:
         self._shapes: dict[str, Shape] = {}
         self._lock = threading.Lock()
+        self._jobs: tuple[str, ...] = ()
+        """What is being answered: a client takes a job that no heartbeat names for lost."""
 
     def serve(self) -> None:
         """Until stdin ends."""
@@ -52,7 +54,9 @@ class Echo:
             for line in splitter.feed(data):
                 message = decode(line)
                 if message is not None:
+                    self._jobs = (message.id,)
                     self._send(self._answer(message))
+                    self._jobs = ()
 
     def _answer(self, command: Message) -> Event:
         if isinstance(command, LoadVolume):
@@ -104,7 +108,7 @@ class Echo:
 
     def _beat(self) -> None:
         while True:
-            self._send(Heartbeat("", "idle"))
+            self._send(Heartbeat("", "busy" if self._jobs else "idle", self._jobs))
             time.sleep(HEARTBEAT_SECONDS)
 
     def _send(self, event: Event) -> None:

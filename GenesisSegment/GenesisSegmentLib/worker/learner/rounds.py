@@ -125,14 +125,14 @@ class _Run:
         self._state = LEARNING
 
     def obey(self, state: str) -> None:
-        """Stops it or lets it go on, and says so."""
-        if state == self._state:
-            return
-        self._state = state
+        """Stops it or lets it go on, and says so; to be called again and again."""
         if state == LEARNING:
             self.brake.release()
         else:
             self.brake.pull()
+        if state == self._state:
+            return
+        self._state = state
         self._send(Stage(self.command.id, state, self.step))
 
     def hear(self, message: Message) -> Event | None:
