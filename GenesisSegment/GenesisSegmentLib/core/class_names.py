@@ -36,7 +36,7 @@ _TITLES: dict[str, Callable[[], str]] = {
     "prostate": lambda: _("Prostate"),
     "femur_left": lambda: _("Left Head of Femur"),
     "femur_right": lambda: _("Right Head of Femur"),
-    "celiac_trunk": lambda: _("Celiac Truck"),
+    "celiac_trunk": lambda: _("Celiac Trunk"),
     "kidney_tumor": lambda: _("Kidney Tumor"),
     "liver_tumor": lambda: _("Liver Tumor"),
     "pancreas_tumor": lambda: _("Pancreas Tumor"),

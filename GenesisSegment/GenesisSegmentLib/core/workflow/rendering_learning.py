@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..class_names import class_title
 from ..classes import class_table
 from ..i18n import _
 from ..rounds import ClassVerdict
@@ -173,7 +174,7 @@ def _verdicts(shown: LearningModel) -> tuple[ClassVerdict, ...]:
 
 
 def _row(verdict: ClassVerdict) -> ScoreRow:
-    names = {structure.slug: structure.name for structure in class_table().values()}
+    names = {structure.slug: class_title(structure.index) for structure in class_table().values()}
     text, kind = {
         "better": (_("better"), "good"),
         "same": (_("as before"), "idle"),

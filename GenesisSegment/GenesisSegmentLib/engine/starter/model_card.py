@@ -103,8 +103,8 @@ labels come from a threshold.
 ## Recipe
 
 `scripts/train_starter DATA --budget 2h`: {steps} steps in {hours} h on two CPU cores, AdamW, Dice + cross-entropy
-over the annotated classes only, with the false volume of absent ones, averaged weights; last training loss {loss}. {note} Longer runs and a GPU (`--device
-cuda:0`) use the same recipe.
+over the annotated classes only and the false volume of the absent ones among them, averaged weights; last training
+loss {loss}. {note} Longer runs and a GPU (`--device cuda:0`) use the same recipe.
 
 ## What it is not for
 
