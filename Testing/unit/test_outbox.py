@@ -25,7 +25,7 @@ from GenesisSegmentLib.core.corrections import Acceptance, AcceptedClass
 from GenesisSegmentLib.core.errors import InputError, OutputError
 from GenesisSegmentLib.core.geometry import Geometry
 from GenesisSegmentLib.core.identity import hashed
-from GenesisSegmentLib.core.outbox import Outbox, StoredAcceptance
+from GenesisSegmentLib.core.outbox import NewerFormatError, Outbox, StoredAcceptance
 
 LIBRARY = Path(GenesisSegmentLib.__file__).parents[1]
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs signals and limits that Windows lacks")
@@ -221,7 +221,7 @@ def test_a_file_of_a_newer_version_is_not_called_damaged(outbox, monkeypatch):
     monkeypatch.setattr("GenesisSegmentLib.core.outbox._FORMAT", 2)
     path = outbox.put(acceptance())
     monkeypatch.undo()
-    with pytest.raises(InputError, match="newer version"):
+    with pytest.raises(NewerFormatError, match="newer version"):
         outbox.read(path)
 
 

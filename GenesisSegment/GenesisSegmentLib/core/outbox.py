@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 
 from .corrections import Acceptance, AcceptedClass, BoxedMask, now
-from .errors import GenesisError, InputError
+from .errors import GenesisError, InputError, ResourceError
 from .files import atomic_file, fsync_folder, output_errors
 from .geometry import Box, Geometry
 from .i18n import _
@@ -37,6 +37,10 @@ _HEADER, _VOXELS = "correction.json", "voxels.i2"
 _PLANES_AT_ONCE = 4
 _LARGEST_HEADER = 16 * 1024 * 1024
 Index = tuple[int, int, int]
+
+
+class NewerFormatError(InputError):
+    """A newer version wrote the file: nothing is wrong with it, and it waits."""
 
 
 @dataclass(frozen=True)
@@ -140,14 +144,19 @@ class Outbox:
         """What a file holds, every checksum compared.
 
         Raises:
-            InputError: it is gone or damaged, or written by a newer version.
+            InputError: it is gone or damaged.
+            NewerFormatError: it was written by a newer version.
+            ResourceError: there is not enough memory now.
         """
         try:
             with zipfile.ZipFile(path) as archive:
                 return _read(archive)
         except _NewerError as error:
             what = _("{file} was written by a newer version of GenesisSegment.").format(file=path.name)
-            raise InputError(what, _("Update GenesisSegment on this machine.")) from error
+            raise NewerFormatError(what, _("Update GenesisSegment on this machine.")) from error
+        except MemoryError as error:
+            what = _("There is not enough memory to read {file}.").format(file=path.name)
+            raise ResourceError(what, _("Close other programs; the correction stays where it is.")) from error
         except (OSError, *_DAMAGE) as error:
             what = _("The accepted correction {file} is damaged or gone: {why}.").format(file=path.name, why=error)
             raise InputError(what, _("Check the disk; accept the case again if it is still open.")) from error
@@ -232,7 +241,7 @@ class _DamagedError(GenesisError):
 _DAMAGE = (
     *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, MisfitError, _DamagedError, InputError),
     # What zipfile raises for archives whose directory makes no sense.
-    *(ValueError, KeyError, RuntimeError, NotImplementedError, OverflowError, MemoryError),
+    *(ValueError, KeyError, RuntimeError, NotImplementedError, OverflowError),
 )
 
 

@@ -414,6 +414,17 @@ def test_a_damaged_file_in_the_outbox_is_set_aside_and_does_not_stop_the_others(
     assert outbox.pending() == ()
 
 
+def test_a_file_of_a_newer_version_waits_in_the_outbox_and_does_not_stop_the_others(store, tmp_path, monkeypatch):
+    outbox = Outbox(tmp_path / "outbox", store.salt)
+    with monkeypatch.context() as newer:
+        newer.setattr("GenesisSegmentLib.core.outbox._FORMAT", 2)
+        waiting = outbox.put(acceptance(id="a"))
+    outbox.put(acceptance(id="b"))
+    report = store.ingest(outbox)
+    assert (report.added, report.damaged) == (1, ())
+    assert outbox.pending() == (waiting,)
+
+
 def test_ingesting_and_checking_can_be_cancelled(store, tmp_path):
     outbox = Outbox(tmp_path / "outbox", store.salt)
     for name in ("a", "b", "c"):
