@@ -61,17 +61,18 @@ def correction_runs(
     Raises:
         InputError: a case is missing in ``data``.
     """
-    plans: list[tuple[str, Mistake, bool]] = [("protected", "none", True), ("unprotected", "none", False)]
-    plans += [(mistake, mistake, True) for mistake in MISTAKES]
+    plans: list[tuple[str, Mistake, bool, int]] = []
+    for kind, is_protected in (("protected", True), ("unprotected", False)):
+        plans += [(kind, "none", is_protected, seed) for seed in range(seeds)]
+    plans += [(mistake, mistake, True, seed) for seed in range(seeds) for mistake in MISTAKES]
     runs = []
-    for kind, mistake, is_protected in plans:
-        for seed in range(seeds):
-            file = out / "runs" / f"{kind}-{seed}.json"
-            if not file.is_file() and not is_reported_only:
-                report(f"seed {seed}: {kind}")
-                _write(file, _run(data, out / "work", f"{kind}-{seed}", seed, mistake, is_protected, steps, report))
-            if file.is_file():
-                runs.append(read_run(file))
+    for kind, mistake, is_protected, seed in plans:
+        file = out / "runs" / f"{kind}-{seed}.json"
+        if not file.is_file() and not is_reported_only:
+            report(f"seed {seed}: {kind}")
+            _write(file, _run(data, out / "work", f"{kind}-{seed}", seed, mistake, is_protected, steps, report))
+        if file.is_file():
+            runs.append(read_run(file))
     return runs
 
 
