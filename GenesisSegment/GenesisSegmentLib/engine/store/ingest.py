@@ -13,7 +13,8 @@ from .records import IngestReport
 def ingest(outbox: Outbox, add: Callable[[StoredAcceptance], bool], job: Job) -> IngestReport:
     """Adds all that waits, oldest first. A file is discarded when its acceptance is kept, never before.
 
-    Damaged files are set aside, and those of a newer version stay where they are; neither stops the others. Several processes may do this at once.
+    Damaged files are set aside, and those of a newer version stay where they are; neither stops the others. Several
+    processes may do this at once.
 
     Raises:
         Cancelled: the job was cancelled; what is kept is kept.
