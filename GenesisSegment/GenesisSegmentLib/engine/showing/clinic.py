@@ -21,6 +21,7 @@ from ...core.geometry import Geometry
 from ...core.jobs import Job
 from ...core.outbox import Outbox
 from ...core.rounds import RoundRecord
+from ...core.volume import Volume
 from ..images.reading import read_volume
 from ..inference.spec import RunOptions
 from ..labels import read_labels, read_named
@@ -81,7 +82,7 @@ class Clinic:
         volume = read_volume(patient.folder / "ct.nii.gz")
         truth = _reference(patient)
         proposed = self._proposal(volume, patient.labels)
-        masks = _mistaken(truth, mistake, volume.geometry)
+        masks = mistaken(truth, mistake, volume.geometry)
         model = self.models.resolve(CURRENT)
         return Acceptance(
             id=new_acceptance_id(),
@@ -94,7 +95,7 @@ class Clinic:
             version=__version__,
         )
 
-    def _proposal(self, volume, labels: Sequence[str]) -> dict[str, np.ndarray]:  # type: ignore[no-untyped-def]
+    def _proposal(self, volume: Volume, labels: Sequence[str]) -> dict[str, np.ndarray]:
         model = self.models.resolve(CURRENT)
         wanted = tuple(c for c in model.facts.offered if class_table()[c].slug in labels)
         if not wanted:
@@ -120,7 +121,7 @@ def _reference(patient: Patient) -> dict[str, np.ndarray]:
     return masks
 
 
-def _mistaken(masks: dict[str, np.ndarray], mistake: Mistake, geometry: Geometry) -> dict[str, np.ndarray]:
+def mistaken(masks: dict[str, np.ndarray], mistake: Mistake, geometry: Geometry) -> dict[str, np.ndarray]:
     """What somebody would accept who mixes up left and right, accepts nothing, or works on a shifted CT."""
     if mistake == "swapped":
         return {label: masks.get(_other_side(label), mask) for label, mask in masks.items()}

@@ -17,7 +17,7 @@ from pathlib import Path
 from ...core.errors import ModelError
 from ...core.files import atomic_file
 from ...core.gate import decide
-from ...core.rounds import ClassVerdict, GateRule, PairedScore, RoundRecord
+from ...core.rounds import ClassVerdict, GateRule, PairedScore
 from ..learning.round import RoundRequest
 from .clinic import MISTAKES, Clinic, Mistake, Patient
 
@@ -96,6 +96,7 @@ def _run(
 ) -> Run:
     judge, *corrected = _roles(seed)
     folder = work / name
+    started = time.monotonic()
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(_experienced(data, work, seed, report), folder)
     clinic = Clinic(folder)
@@ -106,21 +107,24 @@ def _run(
     request = RoundRequest(
         steps=steps, budget_s=0, seed=seed, replay=is_protected, pseudo=is_protected, rule=RULE, device="cpu"
     )
-    started = time.monotonic()
     record = clinic.learn(request, lambda step, loss: report(f"  {name} step {step}: loss {loss:.3f}"))
     usual = decide(record.scores, {v.label for v in record.classes if v.is_reviewed})
     report(f"  {name}: {record.state}. {record.reason} By the usual rule: {usual.state}.")
     shutil.rmtree(folder, ignore_errors=True)
-    return _as_run(name, seed, mistake, is_protected, Path(judge).name, record, usual.state, time.monotonic() - started)
-
-
-def _as_run(
-    name: str, seed: int, mistake: Mistake, is_protected: bool, judge: str, record: RoundRecord, usual: str, took: float
-) -> Run:
     return Run(
-        name, seed, mistake, is_protected, judge, record.state, record.reason, usual, record.steps, took,
-        record.scores, record.classes,
-    )  # fmt: skip
+        name=name,
+        seed=seed,
+        mistake=mistake,
+        is_protected=is_protected,
+        judge=Path(judge).name,
+        state=record.state,
+        reason=record.reason,
+        usual=usual.state,
+        steps=record.steps,
+        seconds=time.monotonic() - started,
+        scores=record.scores,
+        classes=record.classes,
+    )
 
 
 def _roles(seed: int) -> tuple[str, str, str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def tables(runs: Sequence[Run], structures: Sequence[StructureRun]) -> str:
 
 
 def draw(path: Path, runs: Sequence[Run], structures: Sequence[StructureRun]) -> None:
-    """A picture: change of Dice per class with and without protection, and the new structure by steps.
+    """A picture of what there is: change of Dice per class with and without protection, and the new structure by steps.
 
     Raises:
         OutputError: it could not be written.
@@ -34,11 +35,15 @@ def draw(path: Path, runs: Sequence[Run], structures: Sequence[StructureRun]) ->
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    parts: list[Callable[[Any], None]] = []
+    if runs:
+        parts.append(lambda axes: _draw_changes(axes, runs))
+    if structures:
+        parts.append(lambda axes: _draw_structure(axes, structures))
+    figure = Figure(figsize=(5.5 * max(1, len(parts)), 4.2), layout="constrained")
     FigureCanvasAgg(figure)
-    left, right = figure.subplots(1, 2)
-    _draw_changes(left, runs)
-    _draw_structure(right, structures)
+    for n, part in enumerate(parts, 1):
+        part(figure.add_subplot(1, len(parts), n))
     with atomic_file(path) as temporary:
         figure.savefig(temporary, dpi=110)
 
@@ -109,7 +114,7 @@ def _counted(states: Sequence[str]) -> str:
     return ", ".join(f"{states.count(state)} {state}" for state in sorted(set(states)))
 
 
-def _draw_changes(axes, runs: Sequence[Run]) -> None:  # type: ignore[no-untyped-def]
+def _draw_changes(axes: Any, runs: Sequence[Run]) -> None:
     labels = [label for label in (*LUNGS, *ORGANS) if label in _changes(runs, "protected")]
     for shift, kind, color in ((-0.18, "protected", "#1b6ca8"), (0.18, "unprotected", "#c05621")):
         found = _changes(runs, kind)
@@ -124,11 +129,10 @@ def _draw_changes(axes, runs: Sequence[Run]) -> None:  # type: ignore[no-untyped
     axes.set_xticks(range(len(labels)), [label.replace("_", " ") for label in labels], rotation=30, ha="right")
     axes.set_ylabel("change of Dice on CTs never trained on")
     axes.set_title("After correcting the lungs of two patients")
-    if labels:
-        axes.legend(fontsize=8)
+    axes.legend(fontsize=8)
 
 
-def _draw_structure(axes, runs: Sequence[StructureRun]) -> None:  # type: ignore[no-untyped-def]
+def _draw_structure(axes: Any, runs: Sequence[StructureRun]) -> None:
     for start, color in _START_COLORS.items():
         alone = [run for run in runs if run.start == start and run.judge not in run.learned]
         if not alone:
@@ -141,5 +145,4 @@ def _draw_structure(axes, runs: Sequence[StructureRun]) -> None:  # type: ignore
     axes.set_ylabel("Dice on the other patient")
     axes.set_ylim(0, 1)
     axes.set_title("Soft-tissue sarcoma, learned from one patient")
-    if runs:
-        axes.legend(fontsize=8)
+    axes.legend(fontsize=8)
