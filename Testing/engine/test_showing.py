@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from GenesisSegmentLib.core.errors import InputError
-from GenesisSegmentLib.core.rounds import PairedScore
+from GenesisSegmentLib.core.rounds import ClassVerdict, PairedScore
 from GenesisSegmentLib.engine.phantom import phantom_ct, phantom_labels
 from GenesisSegmentLib.engine.showing.clinic import SHIFT_MM, Clinic, Patient, mistaken
 from GenesisSegmentLib.engine.showing.corrections import Run, correction_runs
@@ -39,8 +39,8 @@ def run(name: str, before: float, after: float, split: str = "holdout", label: s
     return Run(
         **{
             **{"name": name, "seed": int(seed), "mistake": "none", "is_protected": kind == "protected", "judge": "j"},
-            **{"state": "promoted", "reason": "", "usual": "unproven", "steps": 3, "seconds": 1.0},
-            **{"scores": (score,), "classes": ()},
+            **{"state": "promoted", "reason": "", "steps": 3, "seconds": 1.0},
+            **{"scores": (score,), "classes": (ClassVerdict(label, True, 1, 4, before, after, None, "unproven"),)},
             **changes,
         }
     )
@@ -91,12 +91,9 @@ def test_table_gives_mean_and_range_over_seeds_of_the_patients_who_judge():
     assert "| liver | no | 0.900 | 0.800 | -0.100 |  |  |" in text
 
 
-def test_table_counts_how_rounds_on_mistakes_ended():
-    runs = [
-        run("swapped-0", 0.5, 0.1, state="rejected", usual="rejected"),
-        run("swapped-1", 0.5, 0.5, state="unproven"),
-    ]
-    assert "| swapped | 2 | 1 rejected, 1 unproven | 1 rejected, 1 unproven |" in tables(runs, [])
+def test_table_says_what_the_gate_makes_of_mistakes_by_both_rules():
+    runs = [run("swapped-0", 0.5, 0.1), run("swapped-1", 0.5, 0.8)]
+    assert "| swapped | 2 | 1 promoted, 1 rejected | 1 rejected, 1 unproven |" in tables(runs, [])
 
 
 def test_results_that_are_there_are_shown_and_nothing_is_run(tmp_path):

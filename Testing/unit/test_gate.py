@@ -61,9 +61,8 @@ def test_a_better_score_never_makes_the_decision_worse(scores, reviewed, which, 
 @given(many, some)
 def test_nothing_is_promoted_that_made_any_class_worse(scores, reviewed):
     decision, rule = decide(scores, reviewed), GateRule()
-    held = [s for s in scores if s.split == "holdout"]
-    for label in {s.label for s in held}:
-        by_patient = _means([s for s in held if s.label == label])
+    for split, label in {(s.split, s.label) for s in scores if s.split != "train"}:
+        by_patient = _means([s for s in scores if s.label == label and s.split == split])
         if sum(a - b for b, a in by_patient) / len(by_patient) < -rule.epsilon - 1e-6:
             assert decision.state == "rejected"
 
@@ -139,6 +138,18 @@ def test_a_drop_of_a_class_that_nobody_reviewed_rejects():
     decision = decide([*scores_of([0.1] * 6), *scores_of([-0.02] * 6, "spleen")], {"liver"})
     assert decision.state == "rejected"
     assert "spleen (-0.020 Dice on 6 patients)" in decision.reason
+
+
+def test_a_drop_that_only_the_validation_cases_can_show_rejects():
+    forgotten = [score("spleen", "v", 0.9, 0.84, split="validation")]
+    decision = decide([*scores_of([0.1] * 6), *forgotten], {"liver"})
+    assert decision.state == "rejected"
+    assert "The validation cases say that this got worse: spleen (-0.060 Dice on 1 patient)" in decision.reason
+
+
+def test_a_gain_on_the_validation_cases_proves_nothing():
+    gained = [score("liver", f"v{n}", 0.5, 0.9, split="validation") for n in range(9)]
+    assert decide(gained, {"liver"}).state == "unproven"
 
 
 def test_a_reviewed_class_that_drops_on_few_patients_is_rejected_not_unproven():

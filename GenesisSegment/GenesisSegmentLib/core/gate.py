@@ -20,11 +20,14 @@ STEP = 1e-4
 
 
 def decide(scores: Sequence[PairedScore], reviewed: Collection[str], rule: GateRule | None = None) -> Decision:
-    """Whether the new model is promoted, from its scores on the holdout; scores of other splits are passed over.
+    """Whether the new model is promoted, from its scores on the holdout.
 
-    * "rejected": the mean Dice of any class dropped by more than ``epsilon``, reviewed or not and however few the
-      patients (a model that may have got worse is not worth a trial), a score is no number, or no reviewed class
-      gained anything although there were enough patients.
+    The validation cases, which are not trained on either, can only stand in its way: a class may be in none of the few
+    CTs of the holdout. Scores of the train split are passed over.
+
+    * "rejected": the mean Dice of any class dropped by more than ``epsilon`` on the holdout or on the validation cases,
+      reviewed or not and however few the patients (a model that may have got worse is not worth a trial), a score is no
+      number, or no reviewed class gained anything although there were enough patients.
     * "promoted": every reviewed class gained at least ``margin`` in the mean over at least ``needed`` patients, and
       the sign-flip test is passed at ``level``.
     * "unproven": all else; the reason says how many patients are missing, or which class showed no gain.
@@ -32,8 +35,8 @@ def decide(scores: Sequence[PairedScore], reviewed: Collection[str], rule: GateR
     The order of the scores and of the labels does not matter.
     """
     rule = rule or GateRule()
-    held = [score for score in scores if score.split == "holdout"]
-    invalid = sorted({s.label for s in held if not (_is_dice(s.dice_before) and _is_dice(s.dice_after))})
+    held, validated = ([s for s in scores if s.split == split] for split in ("holdout", "validation"))
+    invalid = sorted({s.label for s in (*held, *validated) if not (_is_dice(s.dice_before) and _is_dice(s.dice_after))})
     labels = sorted({score.label for score in held} | set(reviewed))
     verdicts = tuple(
         _verdict(label, label in reviewed, [s for s in held if s.label == label], rule)
@@ -43,7 +46,11 @@ def decide(scores: Sequence[PairedScore], reviewed: Collection[str], rule: GateR
     if invalid:
         reason = f"The scores of {_listed(invalid)} are no numbers between 0 and 1: nothing can be concluded from them."
         return Decision("rejected", reason, verdicts)
-    return _decision(verdicts, rule)
+    decision = _decision(verdicts, rule)
+    drops = [v for label in sorted({s.label for s in validated}) if (v := _drop(label, validated, rule))]
+    if decision.state != "rejected" and drops:
+        return Decision("rejected", f"The validation cases say that this got worse: {_listed(drops)}.", verdicts)
+    return decision
 
 
 def sign_flip_p(differences: Iterable[float]) -> float:
@@ -82,6 +89,12 @@ def _verdict(label: str, is_reviewed: bool, scores: Sequence[PairedScore], rule:
         is_better = patients >= rule.needed and gain >= rule.margin and p_value <= rule.level
         verdict = "better" if is_better else "same"
     return ClassVerdict(label, is_reviewed, patients, missing, before, after, p_value, verdict)  # type: ignore[arg-type]
+
+
+def _drop(label: str, validated: Sequence[PairedScore], rule: GateRule) -> str:
+    """The drop of a class on the validation cases in words, where it is too large."""
+    verdict = _verdict(label, False, [s for s in validated if s.label == label], rule)
+    return f"{label} ({_change(verdict)} on {_patients(verdict.patients)})" if verdict.verdict == "worse" else ""
 
 
 def _decision(verdicts: tuple[ClassVerdict, ...], rule: GateRule) -> Decision:

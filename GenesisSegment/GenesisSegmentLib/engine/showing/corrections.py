@@ -17,7 +17,7 @@ from pathlib import Path
 from ...core.errors import ModelError
 from ...core.files import atomic_file
 from ...core.gate import decide
-from ...core.rounds import ClassVerdict, GateRule, PairedScore
+from ...core.rounds import ClassVerdict, GateRule, PairedScore, RoundState
 from ..learning.round import RoundRequest
 from .clinic import MISTAKES, Clinic, Mistake, Patient
 
@@ -32,23 +32,23 @@ _WARM_UP_STEPS = 10
 
 @dataclass(frozen=True)
 class Run:
-    """One round: what was corrected with which ``mistake``, whether earlier classes were protected, how it ended.
-
-    ``usual`` is what the gate's usual rule says of the same scores.
-    """
+    """One round: what was corrected with which ``mistake``, whether earlier classes were protected, how it ended."""
 
     name: str
     seed: int
     mistake: Mistake
     is_protected: bool
     judge: str
-    state: str
+    state: RoundState
     reason: str
-    usual: str
     steps: int
     seconds: float
     scores: tuple[PairedScore, ...]
     classes: tuple[ClassVerdict, ...]
+
+    def judged_by(self, rule: GateRule) -> RoundState:
+        """What the gate says of the scores by another rule."""
+        return decide(self.scores, {v.label for v in self.classes if v.is_reviewed}, rule).state
 
 
 def correction_runs(
@@ -108,8 +108,7 @@ def _run(
         steps=steps, budget_s=0, seed=seed, replay=is_protected, pseudo=is_protected, rule=RULE, device="cpu"
     )
     record = clinic.learn(request, lambda step, loss: report(f"  {name} step {step}: loss {loss:.3f}"))
-    usual = decide(record.scores, {v.label for v in record.classes if v.is_reviewed})
-    report(f"  {name}: {record.state}. {record.reason} By the usual rule: {usual.state}.")
+    report(f"  {name}: {record.state}. {record.reason}")
     shutil.rmtree(folder, ignore_errors=True)
     return Run(
         name=name,
@@ -119,7 +118,6 @@ def _run(
         judge=Path(judge).name,
         state=record.state,
         reason=record.reason,
-        usual=usual.state,
         steps=record.steps,
         seconds=time.monotonic() - started,
         scores=record.scores,

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from ...core.files import atomic_file
+from ...core.rounds import GateRule
 from .clinic import MISTAKES
-from .corrections import LUNGS, ORGANS, Run
+from .corrections import LUNGS, ORGANS, RULE, Run
 from .structure import StructureRun
 
 _START_COLORS = {"genesis": "#1b6ca8", "scratch": "#c05621"}
@@ -74,13 +75,13 @@ def _gain_table(runs: Sequence[Run]) -> str:
 
 
 def _mistake_table(runs: Sequence[Run]) -> str:
-    lines = ["| corrections | rounds | ended as | by the usual rule |", "|---|---|---|---|"]
-    for kind in ("protected", *MISTAKES):
+    lines = ["| corrections | rounds | one patient is enough | usual rule |", "|---|---|---|---|"]
+    names = {"protected": "right", "unprotected": "right, without pseudo-labels and replay"}
+    for kind in ("protected", "unprotected", *MISTAKES):
         some = [run for run in runs if run.name.rpartition("-")[0] == kind]
         if some:
-            name = "right" if kind == "protected" else kind
-            lines.append(f"| {name} | {len(some)} | {_counted([r.state for r in some])} | "
-                         f"{_counted([r.usual for r in some])} |")  # fmt: skip
+            said = (_counted([run.judged_by(rule) for run in some]) for rule in (RULE, GateRule()))
+            lines.append(f"| {names.get(kind, kind)} | {len(some)} | {' | '.join(said)} |")
     return "\n".join(lines)
 
 
