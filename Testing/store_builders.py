@@ -10,9 +10,11 @@ import numpy as np
 
 from acceptance_builders import MODEL, oblique, volume
 from GenesisSegmentLib.core.corrections import Acceptance, AcceptedClass
+from GenesisSegmentLib.core.geometry import Geometry
 from GenesisSegmentLib.core.identity import hashed
 from GenesisSegmentLib.core.outbox import StoredAcceptance
 from GenesisSegmentLib.core.rounds import ClassVerdict, PairedScore, RoundRecord
+from GenesisSegmentLib.core.volume import Source, Volume
 
 SALT = bytes(range(32))
 SHAPE = (5, 4, 3)
@@ -41,6 +43,14 @@ def stored(
     case = hashed(SALT, f"series:1.2.{number}.{scan}")
     name = f"patient {number}" if patient is None else patient
     return StoredAcceptance(whole, case, hashed(SALT, f"patient:{name}") if name else case)
+
+
+def as_nifti(acceptance: Acceptance) -> Acceptance:
+    """The same scan accepted again from a file that names nobody and keeps its grid as float32."""
+    geometry = acceptance.volume.geometry
+    rounded = Geometry(geometry.shape, geometry.ijk_to_ras.astype(np.float32).astype(np.float64))
+    volume = Volume(acceptance.volume.voxels, rounded, Source(Path("ct.nii.gz"), "ct"))
+    return replace(acceptance, id=f"{acceptance.id} again", volume=volume, patient="")
 
 
 def a_round(name: str = "r1", **changes: Any) -> RoundRecord:

@@ -9,9 +9,12 @@ import nibabel
 import numpy as np
 import pytest
 
+from acceptance_builders import acceptance
 from builders import a_ct_volume, an_oblique_geometry, ct_voxels, write_dicom_series
 from cli_builders import finish, run, start
 from GenesisSegmentLib.core.geometry import Geometry
+from GenesisSegmentLib.core.home import outbox_folder
+from GenesisSegmentLib.core.outbox import Outbox
 from GenesisSegmentLib.engine.store import DATABASE_VARIABLE, STORE_VARIABLE, CaseStore
 from store_builders import all_bytes
 
@@ -53,6 +56,16 @@ def ct(tmp_path):
 def labels(tmp_path):
     geometry = an_oblique_geometry()
     return write_labels(tmp_path / "labels.nii.gz", label_values(geometry.shape), geometry)
+
+
+def test_what_was_accepted_in_slicer_is_taken_in_before_cases_are_listed(folder, home):
+    with CaseStore.open(folder) as store:
+        outbox = Outbox(outbox_folder(), store.salt)
+        outbox.put(acceptance())
+    ended = run("cases", "list", "--json")
+    assert len(json.loads(ended.out)["cases"]) == 1
+    assert "1 accepted in Slicer" in ended.err
+    assert outbox.pending() == ()
 
 
 def test_labels_from_files_become_a_case_voxel_for_voxel_on_an_oblique_grid(folder, ct, labels):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from GenesisSegmentLib.cli import learn
 from GenesisSegmentLib.core.errors import Cancelled
 from GenesisSegmentLib.core.rounds import ClassVerdict, RoundRecord
 from GenesisSegmentLib.engine.home import HOME_VARIABLE
+from GenesisSegmentLib.engine.learning.versions import Version, VersionStore
+from GenesisSegmentLib.engine.models.catalogue import load_catalogue
 from round_builders import a_scan, a_store
 
 LIVER = ClassVerdict("liver", True, 5, 0, 0.7, 0.8, 0.031, "better")
@@ -88,6 +91,18 @@ def test_a_decision_is_no_error(ends, state):
     assert ended.code == 0
     assert "liver" in ended.out
     assert f"{state.capitalize()}. It is better." in ended.err
+
+
+def test_a_trial_of_structures_of_ones_own_alone_is_not_offered_for_use(ends):
+    starter = load_catalogue()["starter"]
+    sha256 = hashlib.sha256(b"weights").hexdigest()
+    facts = replace(starter.facts, offered=())
+    version = Version("t", "starter", "starter", "unproven", facts, ("liver", "lump"), "m.onnx", sha256, "now")
+    VersionStore.of_this_person().add(version, lambda folder: (folder / "m.onnx").write_bytes(b"weights") and None)
+    ends(replace(RECORD, state="unproven"))
+    told = run("learn").err
+    assert "models use" not in told
+    assert "learn --base v1" in " ".join(told.split())
 
 
 def test_a_failed_round_ends_with_the_code_of_its_error(ends):

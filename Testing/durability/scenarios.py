@@ -84,7 +84,7 @@ def _change_versions(world: World, chance: random.Random) -> None:
             added = store.add(_version(content, state), lambda folder, content=content: _fill(folder, content))
             if state == "promoted":
                 world.note("may be current", [before, added.name])
-                store.promote(added.name, f"round-{added.name}")
+                store.promote(added.name, f"round-{added.name}", before)
         elif kind == "use":
             name = chance.choice(names)
             world.note("may be current", [before, name])

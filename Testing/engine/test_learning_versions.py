@@ -96,6 +96,10 @@ def test_a_version_without_classes_of_the_table_cannot_be_used(store):
     add(store, facts=replace(ENTRY.facts, offered=()))
     with pytest.raises(ModelError, match="structures of your own"):
         store.use("v1")
+    with pytest.raises(ModelError, match="structures of your own"):
+        store.resolve("v1")
+    assert not store["v1"].is_offered
+    assert store.opened("v1").name == "v1", "it can be learned further"
 
 
 def test_a_damaged_file_is_neither_resolved_nor_switched_on(store):
@@ -121,9 +125,19 @@ def test_the_version_of_a_round_is_added_once(store):
 
 def test_a_round_promotes_once_so_that_a_way_back_taken_since_stays(store):
     add(store)
-    store.promote("v1", "r1")
+    assert store.promote("v1", "r1", rival="")
     store.rollback()
-    store.promote("v1", "r1")
+    assert store.promote("v1", "r1", rival="")
+    assert store.current() is None
+
+
+def test_a_round_promotes_only_in_the_place_of_what_it_was_compared_with(store):
+    add(store, 2)
+    store.use("v1")
+    assert not store.promote("v2", "r2", rival="")
+    assert (store.current().name, store["v2"].state) == ("v1", "unproven")
+    store.rollback()
+    assert not store.promote("v2", "r2", rival=""), "a trial stays one when the round is run again"
     assert store.current() is None
 
 
@@ -209,7 +223,8 @@ n = 0
 while True:
     n += 1
     version = store.add(a_version(round=str(n)), fill())
-    store.promote(version.name, str(n))
+    current = store.current()
+    store.promote(version.name, str(n), current.name if current else "")
 """
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import importlib
+import json
 import os
 import random
 import signal
@@ -22,7 +24,7 @@ import GenesisSegmentLib
 from acceptance_builders import MODEL, PATIENT, SALT, SERIES, acceptance, oblique, volume
 from GenesisSegmentLib.core import files
 from GenesisSegmentLib.core.corrections import Acceptance, AcceptedClass
-from GenesisSegmentLib.core.errors import InputError, OutputError
+from GenesisSegmentLib.core.errors import InputError, OutputError, ResourceError
 from GenesisSegmentLib.core.geometry import Geometry
 from GenesisSegmentLib.core.identity import hashed
 from GenesisSegmentLib.core.outbox import NewerFormatError, Outbox, StoredAcceptance
@@ -183,6 +185,20 @@ def test_a_member_that_was_exchanged_is_refused_though_the_archive_is_sound(outb
         outbox.read(path)
 
 
+@pytest.mark.parametrize("what", ["case", "patient"])
+def test_a_file_whose_case_or_patient_is_no_hash_is_refused(outbox, what):
+    path = outbox.put(acceptance())
+    with zipfile.ZipFile(path) as archive:
+        members = {n: archive.read(n) for n in archive.namelist()}
+    members["correction.json"] = json.dumps({**json.loads(members["correction.json"]), what: "../../victim"}).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+        archive.comment = hashlib.sha256(members["correction.json"]).hexdigest().encode()
+    with pytest.raises(InputError, match="no hashes"):
+        outbox.read(path)
+
+
 @pytest.mark.parametrize("change", ["without a member", "with one more"])
 def test_an_archive_with_other_members_is_refused(outbox, change):
     path = outbox.put(acceptance())
@@ -205,16 +221,27 @@ def test_a_file_that_was_cut_off_anywhere_is_refused(outbox):
     whole = path.read_bytes()
     for length in (0, 1, 30, len(whole) // 2, len(whole) - 70, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(InputError, match="is damaged or gone"):
+        with pytest.raises(InputError, match=r"is (damaged|gone)"):
             outbox.read(path)
 
 
 def test_a_file_that_is_gone_or_a_folder_is_refused(outbox):
-    with pytest.raises(InputError, match="is damaged or gone"):
+    with pytest.raises(InputError, match=r"is (damaged|gone)"):
         outbox.read(outbox.folder / "1-a.accept")
     (outbox.folder / "2-a.accept").mkdir(parents=True)
-    with pytest.raises(InputError, match="is damaged or gone"):
+    with pytest.raises(InputError, match=r"is (damaged|gone)"):
         outbox.read(outbox.folder / "2-a.accept")
+
+
+def test_a_disk_that_cannot_be_read_now_is_no_damage(outbox, monkeypatch):
+    path = outbox.put(acceptance())
+
+    def fail(*args, **kwargs):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr("GenesisSegmentLib.core.outbox.zipfile.ZipFile", fail)
+    with pytest.raises(ResourceError, match="cannot be read now"):
+        outbox.read(path)
 
 
 def test_a_file_of_a_newer_version_is_not_called_damaged(outbox, monkeypatch):

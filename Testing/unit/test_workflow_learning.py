@@ -84,6 +84,15 @@ def test_what_is_accepted_while_others_are_taken_in_is_taken_in_as_well(bench):
     assert bench.learner.count(LearningStatus) == 2
 
 
+def test_a_file_that_stays_in_the_outbox_is_not_asked_for_over_and_over(bench):
+    bench.learner.is_prompt = False
+    bench.corrections.waiting = 1  # of a newer version, say
+    bench.controller._learning.accepted()
+    bench.tell(Ingested(bench.learner.last(Ingest).id, 0, 0))
+    assert bench.learner.count(Ingest) == 1
+    assert bench.learner.count(LearningStatus) == 2
+
+
 def test_damaged_files_are_named(bench):
     bench.learner.is_prompt = False
     bench.controller._learning.accepted()

@@ -165,7 +165,7 @@ def test_cancelled_round_whose_process_was_killed_is_not_gone_on_with(home):
 
     folders = RoundFolders(home / "rounds")
     folder = folders.new()
-    folder.begin(Begun(folder.id, RoundRequest(), "starter", (), (), "2026-01-01T00:00:00+00:00"))
+    folder.begin(Begun(folder.id, RoundRequest(), "starter", (), (), "2026-01-01T00:00:00+00:00", "starter"))
     assert folders.unfinished() is not None
     abandon_round()
     assert folders.unfinished() is None

@@ -23,7 +23,7 @@ def types_of_errors(kind: type = GenesisError) -> list[type]:
 def test_each_type_of_error_has_a_code_of_its_own_that_is_known():
     found = [kind for kind in types_of_errors() if kind.__module__ == errors.__name__]
     codes = [kind.code for kind in found]
-    assert len(found) == 9
+    assert len(found) == 11
     assert len(set(codes)) == len(codes)
     importlib.import_module("GenesisSegmentLib.engine.postprocess")  # has one of its own
     rooms = tuple(f"GenesisSegmentLib.{room}." for room in ("core", "engine", "worker"))

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..core.errors import ConsentError, InputError, ResourceError
+from ..core.errors import ConsentError, GenesisError, InputError, ResourceError
+from ..core.home import outbox_folder
+from ..core.outbox import Outbox
 from .consent import confirmed, job_with_bar
 from .console import print_error, print_json, print_note, print_out, run_cancellable, say, short
 from .tables import plain_table
@@ -44,13 +46,30 @@ class Layout(str, Enum):
 
 
 def open_store(folder: Path | None, database: str | None) -> CaseStore:
-    """The store that a command works on."""
+    """The store that a command works on; what was accepted in Slicer and still waits is taken into one's own store."""
     try:
         from ..engine.store import CaseStore, default_folder
     except ModuleNotFoundError as error:
         what = f"The case store needs the package {error.name}, which is not installed."
         raise ResourceError(what, 'Install it: pip install "genesis-segment[learn]"') from error
-    return CaseStore.open(folder.expanduser().absolute() if folder else default_folder(), database)
+    store = CaseStore.open(folder.expanduser().absolute() if folder else default_folder(), database)
+    if store.folder == default_folder():
+        _take_in(store)
+    return store
+
+
+def _take_in(store: CaseStore) -> None:
+    outbox = Outbox(outbox_folder(), store.salt)
+    if not outbox.pending():
+        return
+    try:
+        report = store.ingest(outbox)
+    except GenesisError as error:
+        print_note(f"What was accepted in Slicer still waits in {outbox.folder}. {error}")
+        return
+    print_note(f"Taken in from {outbox.folder}: {report.added} accepted in Slicer.")
+    if report.damaged:
+        print_note(f"Damaged, and set aside there: {', '.join(report.damaged)}.")
 
 
 @cases_app.command("list")

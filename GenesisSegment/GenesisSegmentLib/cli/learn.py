@@ -13,6 +13,7 @@ from rich.markup import escape
 from ..core.errors import Cancelled, GenesisError
 from ..core.jobs import Job
 from ..core.lease import Lease
+from .cases import open_store
 from .consent import job_with_bar
 from .console import (
     UsageError,
@@ -118,7 +119,7 @@ def _run(asked: dict[str, Any], folder: Path | None, url: str | None, restart: b
         print_note("A round was interrupted and goes on as it was asked for; --restart drops it.")
 
     def work() -> RoundRecord:
-        with _opened(folder, url) as store:
+        with open_store(folder, url) as store:
             if restart:
                 abandon(store)
             return _learned(store, RoundRequest(**asked), job)
@@ -126,7 +127,7 @@ def _run(asked: dict[str, Any], folder: Path | None, url: str | None, restart: b
     try:
         return run_cancellable(job, work)
     except Cancelled:  # it did not end in time, and is left behind with this process
-        with _opened(folder, url) as store:
+        with open_store(folder, url) as store:
             record = abandon(store)
         if record is None:
             raise
@@ -139,12 +140,6 @@ def _learned(store: CaseStore, request: RoundRequest, job: Job) -> RoundRecord:
 
     lease = Lease()
     return run_round(store, VersionStore.of_this_person(), request, job, lambda: lease.wait_until_free(job))
-
-
-def _opened(folder: Path | None, url: str | None) -> CaseStore:
-    from ..engine.store import CaseStore, default_folder
-
-    return CaseStore.open(folder or default_folder(), url)
 
 
 def document(record: RoundRecord) -> dict[str, Any]:
@@ -180,9 +175,19 @@ def _show(record: RoundRecord, as_json: bool) -> None:
     if record.state == "promoted":
         say(f"{record.version} is now the current model. Back: genesis-segment models rollback")
     elif record.state == "unproven":
-        say(f"{record.version} is a trial. To use it: genesis-segment models use {record.version}")
+        say(f"{record.version} is a trial. {_how_to_go_on(record.version)}")
     if record.report:
         say(f"  {short(record.report)}")
+
+
+def _how_to_go_on(name: str) -> str:
+    """What can be done with a trial: one that knows structures of one's own only cannot be the model in use."""
+    from ..engine.learning.versions import VersionStore
+
+    versions = VersionStore.of_this_person()
+    if name in versions and not versions[name].is_offered:
+        return f"It knows structures of your own only. To learn it further: genesis-segment learn --base {name}"
+    return f"To use it: genesis-segment models use {name}"
 
 
 def _seconds(text: str) -> float:

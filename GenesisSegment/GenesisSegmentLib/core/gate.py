@@ -114,7 +114,8 @@ def _decision(verdicts: tuple[ClassVerdict, ...], rule: GateRule) -> Decision:
         return Decision("unproven", "No class was corrected, so there is nothing to be proven better.", verdicts)
     if not same:
         gains = _listed(f"{v.label} ({_change(v)} on {_patients(v.patients)})" for v in better)
-        return Decision("promoted", f"Proven better on the holdout: {gains}; nothing got worse.", verdicts)
+        reason = f"Proven better on the holdout: {gains}; no class that was compared got worse."
+        return Decision("promoted", reason, verdicts)
     stuck = _listed(f"{v.label} ({_change(v)})" for v in same)
     asked = f"at least {rule.margin:+.3f}, with p at most {rule.level:g}, is asked"
     if better:

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from .files import fsync_folder, output_errors
 
 SALT_NAME = "salt"
 _SALT_BYTES = 32
+_HASH = re.compile(r"[0-9a-f]{64}")
 _BELONGS_TO_SALT = ("cases.sqlite", "blobs")
 """What lies beside a salt that has been used."""
 _MEND = "Bring the file back from a backup of this folder; without it, scans and patients are not known again."
@@ -50,6 +52,11 @@ def local_salt(folder: Path) -> bytes:
 def hashed(salt: bytes, text: str) -> str:
     """HMAC-SHA256 of ``text``, as 64 hexadecimal digits."""
     return hmac.new(salt, text.encode("utf-8"), hashlib.sha256).hexdigest()
+
+
+def is_hash(text: str) -> bool:
+    """Whether ``text`` is what :func:`hashed` gives, and so nothing that leads elsewhere as a name of a file."""
+    return _HASH.fullmatch(text) is not None
 
 
 def _read(path: Path) -> bytes:

@@ -10,6 +10,7 @@ No SeriesInstanceUID, patient, file name or description is in it: only hashes wi
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import time
@@ -27,7 +28,7 @@ from .errors import GenesisError, InputError, ResourceError
 from .files import atomic_file, fsync_folder, output_errors
 from .geometry import Box, Geometry
 from .i18n import _
-from .identity import hashed
+from .identity import hashed, is_hash
 from .volume import Source, Volume
 from .wire import MisfitError, build
 
@@ -36,6 +37,11 @@ _FORMAT = 1
 _HEADER, _VOXELS = "correction.json", "voxels.i2"
 _PLANES_AT_ONCE = 4
 _LARGEST_HEADER = 16 * 1024 * 1024
+_PASSING = {
+    *(errno.EMFILE, errno.ENFILE, errno.EIO, errno.EACCES, errno.EPERM, errno.EBUSY, errno.EAGAIN, errno.ETIMEDOUT),
+    *(errno.ENOMEM, getattr(errno, "ESTALE", errno.EIO)),
+}
+"""What keeps a good file from being read for a while: a network disk that is away, another program that has it open."""
 Index = tuple[int, int, int]
 
 
@@ -157,8 +163,14 @@ class Outbox:
         except MemoryError as error:
             what = _("There is not enough memory to read {file}.").format(file=path.name)
             raise ResourceError(what, _("Close other programs; the correction stays where it is.")) from error
+        except FileNotFoundError as error:
+            what = _("The accepted correction {file} is gone.").format(file=path.name)
+            raise InputError(what, _("Accept the case again if it is still open.")) from error
         except (OSError, *_DAMAGE) as error:
-            what = _("The accepted correction {file} is damaged or gone: {why}.").format(file=path.name, why=error)
+            if isinstance(error, OSError) and error.errno in _PASSING:
+                what = _("{file} cannot be read now: {why}.").format(file=path.name, why=error.strerror)
+                raise ResourceError(what, _("Try again; the correction stays where it is.")) from error
+            what = _("The accepted correction {file} is damaged: {why}.").format(file=path.name, why=error)
             raise InputError(what, _("Check the disk; accept the case again if it is still open.")) from error
 
     def discard(self, path: Path) -> None:
@@ -320,6 +332,8 @@ def _read(archive: zipfile.ZipFile) -> StoredAcceptance:
     header = _read_header(archive)
     if sorted(archive.namelist()) != sorted([*header.sha256, _HEADER]):
         raise _DamagedError("members are missing or foreign")
+    if not (is_hash(header.case) and is_hash(header.patient)):
+        raise _DamagedError("case and patient are no hashes")
     geometry = Geometry(header.shape, np.array(header.ijk_to_ras, dtype=np.float64))
     geometry.check()
     raw = _read_member(archive, header, _VOXELS, 2 * prod(header.shape))

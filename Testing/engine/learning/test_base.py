@@ -66,6 +66,8 @@ def test_a_version_brings_its_own_names_and_the_terms_of_its_root(models):
     assert base.channels.own() == ("sarcoma",)
     assert 32 in known_channels(base)
     assert base.network.classes == 33
+    other = open_base("starter", models)
+    assert (other.name, other.rival.name, other.rival_labels) == ("starter", "v1", labels), "what is in use is to beat"
 
 
 def test_what_has_no_universal_head_is_refused(models, tmp_path):

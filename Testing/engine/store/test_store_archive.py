@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from dataclasses import replace
@@ -10,8 +11,9 @@ import pytest
 
 from GenesisSegmentLib.core.errors import InputError, OutputError
 from GenesisSegmentLib.core.identity import hashed
+from GenesisSegmentLib.core.outbox import Outbox
 from GenesisSegmentLib.engine.store import CaseStore
-from store_builders import same_masks, stored
+from store_builders import as_nifti, same_masks, stored
 
 
 @pytest.fixture
@@ -140,11 +142,56 @@ def test_an_archive_of_a_newer_version_is_refused(store, full_archive):
     document = json.dumps(manifest).encode()
     with zipfile.ZipFile(full_archive, "w") as archive:
         archive.writestr("manifest.json", document)
-        import hashlib
-
         archive.comment = hashlib.sha256(document).hexdigest().encode()
     with pytest.raises(InputError, match="newer version"):
         store.import_archive(full_archive)
+
+
+@pytest.mark.parametrize("what", ["case", "patient", "split"])
+@pytest.mark.parametrize("name", ["../../victim", "", "A" * 64, "a" * 64 + "\n"])
+def test_an_archive_whose_names_would_lead_to_other_folders_is_refused(store, full_archive, what, name):
+    with zipfile.ZipFile(full_archive) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    manifest = json.loads(members["manifest.json"])
+    if what != "case":
+        manifest["splits"][name] = "train"
+    if what != "split":
+        manifest["entries"][0][what] = name  # the digests of acceptances leave both out
+    members["manifest.json"] = json.dumps(manifest).encode()
+    with zipfile.ZipFile(full_archive, "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+        archive.comment = hashlib.sha256(members["manifest.json"]).hexdigest().encode()
+    with pytest.raises(InputError, match="damaged"):
+        store.import_archive(full_archive)
+    assert store.cases() == ()
+
+
+def test_who_turned_out_to_be_held_out_teaches_nowhere_else(store, tmp_path):
+    with CaseStore.open(tmp_path / "theirs") as theirs:
+        theirs.add(stored(0))
+        theirs.add(stored(1))
+        theirs.add(stored(9, patient=""))  # the third: holdout
+        theirs.add(replace(stored(9, id="it was patient 0"), patient=stored(0).patient))
+        path = theirs.export_archive(tmp_path / "cases.zip")
+        alone = theirs.export_archive(tmp_path / "alone.zip", [stored(0).case])
+    with CaseStore.open(tmp_path / "third") as third:
+        third.import_archive(alone)
+        assert third.training() == ()
+    store.import_archive(path)
+    assert [record.case for record in store.training()] == [stored(1).case]
+    judging = store.proving("holdout")
+    assert {record.case for record in judging} == {stored(0).case, stored(9).case}
+    assert len({record.patient for record in judging}) == 1
+
+
+def test_a_scan_that_was_held_out_there_is_known_here_from_a_file_of_another_format(store, full_archive, tmp_path):
+    store.import_archive(full_archive)
+    outbox = Outbox(tmp_path / "outbox", store.salt)
+    outbox.put(as_nifti(stored(2).acceptance))
+    store.ingest(outbox)
+    assert len(store.cases()) == 6
+    assert len(store.proving("holdout")) == 2
 
 
 def test_what_was_deleted_here_comes_back_with_an_archive_that_the_person_imports(store, full_archive):

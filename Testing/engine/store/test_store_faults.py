@@ -71,7 +71,7 @@ from GenesisSegmentLib.engine.store import CaseStore
 from store_builders import stored
 with CaseStore.open(Path(sys.argv[1])) as store:
     store.add(stored(1))
-    large = StoredAcceptance(acceptance(volume(oblique((40, 40, 40)))), "c" * 64, "p" * 64)
+    large = StoredAcceptance(acceptance(volume(oblique((40, 40, 40)))), "c" * 64, "d" * 64)
     for limit in (1, 4096, 40_000, 80_000):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         try:

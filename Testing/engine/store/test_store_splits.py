@@ -11,7 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from GenesisSegmentLib.core.errors import HoldoutError
+from acceptance_builders import acceptance, oblique, volume
+from GenesisSegmentLib.core.errors import HoldoutError, InputError
+from GenesisSegmentLib.core.geometry import Geometry
+from GenesisSegmentLib.core.outbox import Outbox
 from GenesisSegmentLib.core.splits import split_at
 from GenesisSegmentLib.engine.store import CaseStore, ProvingRecord, TrainingRecord
 from GenesisSegmentLib.engine.store.database import writing
@@ -19,7 +22,7 @@ from GenesisSegmentLib.engine.store.entries import Entry, insert_entry
 from GenesisSegmentLib.engine.store.patients import all_patients
 from GenesisSegmentLib.engine.store.queries import records
 from GenesisSegmentLib.engine.store.records import Correction
-from store_builders import stored
+from store_builders import as_nifti, stored
 
 PLACES = st.integers(0, 11)
 SPLITS = st.sampled_from([None, None, None, "train", "validation", "holdout"])
@@ -157,3 +160,28 @@ def test_a_patient_who_turns_out_to_be_held_out_teaches_no_more(store):
     assert [r.case for r in store.proving("holdout")] == [stored(9).case]
     left_out = [case for case in store.cases() if case.is_left_out]
     assert [(case.case, case.split) for case in left_out] == [(stored(0).case, "train")]
+
+
+@pytest.mark.parametrize("is_nifti_first", [False, True])
+@pytest.mark.parametrize("origin", [-172.0, -172.1625])  # as float32 the second is rounded to another thousandth
+def test_a_scan_is_of_one_person_from_dicom_and_from_a_file_without_a_uid(store, tmp_path, is_nifti_first, origin):
+    matrix = oblique().ijk_to_ras.copy()
+    matrix[0, 3] = origin
+    scan = acceptance(volume(Geometry(oblique().shape, matrix)))
+    for n in (0, 1):
+        store.add(stored(n))  # the next is held out
+    outbox = Outbox(tmp_path / "outbox", store.salt)
+    for each in (as_nifti(scan), scan) if is_nifti_first else (scan, as_nifti(scan)):
+        outbox.put(each)
+    assert store.ingest(outbox).added == 2
+    judging = store.proving("holdout")
+    assert len(judging) == 2
+    assert len({record.patient for record in judging}) == 1
+    assert {record.case for record in store.training()} == {stored(0).case, stored(1).case}
+
+
+@pytest.mark.parametrize("what", ["case", "patient"])
+def test_names_that_are_no_hashes_are_not_kept(store, what):
+    with pytest.raises(InputError, match="no hashes"):
+        store.add(replace(stored(0), **{what: "../../victim"}))
+    assert store.cases() == ()

@@ -213,7 +213,8 @@ class Learning:
         elif isinstance(event, Ingested):
             self._model.learning.damaged += event.damaged
             self._look()
-            if self._model.learning.waiting:  # accepted while the others were taken in
+            has_moved = event.added or event.before or event.damaged
+            if self._model.learning.waiting and has_moved:  # accepted while the others were taken in
                 self.accepted()
             else:
                 self._refresh()

@@ -30,8 +30,8 @@ class Base:
     """A network to go on from, and what is known of it.
 
     ``name`` is a model, a version, or a file with Genesis weights; ``base_model`` the one at the root of all.
-    ``channels`` names the network's channels. ``rival`` is the model that the new one must beat: the base itself, or
-    for Genesis weights, which segment nothing, the model in use. ``is_fresh``: it has learned no class yet.
+    ``channels`` names the network's channels. ``rival`` is the model that the new one must beat, whatever it starts
+    from: the one that is in use when the round begins. ``is_fresh``: it has learned no class yet.
     """
 
     name: str
@@ -50,8 +50,9 @@ class Base:
         return derived_note(self.title, self.licence, self.name)
 
 
-def open_base(name: str, models: ModelStore) -> Base:
-    """A model of the catalogue, a version, "current" or a file, to learn further.
+def open_base(name: str, models: ModelStore, rival: str = CURRENT) -> Base:
+    """A model of the catalogue, a version, "current" or a file, to learn further; a version of one's own structures
+    alone, too.
 
     Raises:
         ModelError: there is no such model, it is damaged, or not a universal model.
@@ -59,30 +60,30 @@ def open_base(name: str, models: ModelStore) -> Base:
     from ..networks.universal import UniversalModel
     from ..open_model import load_network
 
-    model = models.resolve(name)
+    versions = models.versions
+    model = versions.opened(name) if versions and name in versions else models.resolve(name)
     network = load_network(model)
     if not isinstance(network, UniversalModel):
         raise ModelError(
             f"{model.title} has no head that new classes can be added to.",
             f"Start from {STARTER}, a Universal Model, a version, or --from-genesis.",
         )
-    version = models.versions[model.name] if models.versions and model.name in models.versions else None
-    labels = version.labels if version else labels_of(model)
-    root = version.base_model if version else model.name
+    root = versions[model.name].base_model if versions and model.name in versions else model.name
+    rival_model = models.resolve(rival)
     return Base(
         name=model.name,
         title=models.catalogue[root].title if root in models.catalogue else model.title,
         base_model=root,
         network=network,
-        channels=Channels(labels),
+        channels=Channels(labels_of(model, models)),
         facts=model.facts,
         licence=model.licence,
-        rival=model,
-        rival_labels=labels,
+        rival=rival_model,
+        rival_labels=labels_of(rival_model, models),
     )
 
 
-def genesis_base(models: ModelStore, weights: Path | None = None, seed: int = 0) -> Base:
+def genesis_base(models: ModelStore, weights: Path | None = None, seed: int = 0, rival: str = CURRENT) -> Base:
     """A fresh network whose backbone has Genesis-style weights: those of ``weights``, else the published ones where
     they are installed, else one's own in the folder of the models.
 
@@ -106,9 +107,7 @@ def genesis_base(models: ModelStore, weights: Path | None = None, seed: int = 0)
         torch.manual_seed(seed)
         network = cast("UniversalModel", build(entry.facts.architecture, **options))
     initialise_from_genesis(network, checkpoint)
-    rival = models.resolve(CURRENT)
-    versions = models.versions
-    known = versions[rival.name].labels if versions and rival.name in versions else labels_of(rival)
+    rival_model = models.resolve(rival)
     return Base(
         name=name,
         title="Models Genesis" if licence else "Genesis-style weights of your own",
@@ -117,14 +116,16 @@ def genesis_base(models: ModelStore, weights: Path | None = None, seed: int = 0)
         channels=Channels.of_classes(entry.facts.classes),
         facts=replace(entry.facts, options=options, offered=()),
         licence=licence,
-        rival=rival,
-        rival_labels=known,
+        rival=rival_model,
+        rival_labels=labels_of(rival_model, models),
         is_fresh=True,
     )
 
 
-def labels_of(model: ResolvedModel) -> tuple[str, ...]:
-    """The names of a model's channels, as far as they are classes of the table."""
+def labels_of(model: ResolvedModel, models: ModelStore) -> tuple[str, ...]:
+    """The names of a model's channels: a version knows its own, those of any other are classes of the table."""
+    if models.versions and model.name in models.versions:
+        return models.versions[model.name].labels
     return Channels.of_classes(model.facts.classes).labels
 
 

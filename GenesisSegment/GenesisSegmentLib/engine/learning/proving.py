@@ -17,7 +17,7 @@ from ...core.volume import Volume
 from .evaluation import Examiner, Found, ProvingVoxels, Score, paired, reference_of, scores_of
 from .pictures import draw_change
 from .report import Picture
-from .round_folder import RoundFolder
+from .round_folder import RoundFolder, file_stem
 
 if TYPE_CHECKING:
     from ..models.resolved import ResolvedModel
@@ -79,7 +79,8 @@ class Proving:
         return tuple(scores), tuple(dict.fromkeys(notes))
 
     def pictures(self, scores: Sequence[PairedScore], most: int = PICTURES) -> tuple[Picture, ...]:
-        """PNG files of the classes and cases whose Dice changed most, the largest change first.
+        """PNG files of the classes and cases whose Dice changed most, the largest change first. None of a case that was
+        changed or deleted since it was compared.
 
         Raises:
             OutputError: they could not be written.
@@ -90,7 +91,9 @@ class Proving:
         for score in order:
             if len(drawn) == most:
                 break
-            record = by_case[score.case]
+            record = by_case.get(score.case)
+            if record is None or not all(self._masks(side, record).is_file() for side in ("before", "after")):
+                continue
             volume = self.store.volume(record)
             truth = reference_of(record, self.store, volume.geometry).masks[score.label]
             found = [Found.load(self._masks(side, record), volume.geometry).masks for side in ("before", "after")]
@@ -130,10 +133,10 @@ class Proving:
         return {label: Score(**score) for label, score in self.folder.read(self._name(side, record)).items()}
 
     def _name(self, side: str, record: ProvingRecord) -> str:
-        return f"{side}/{record.case[:24]}.json"
+        return f"{side}/{file_stem(record)}.json"
 
     def _masks(self, side: str, record: ProvingRecord) -> Path:
-        return self.folder.path / side / f"{record.case[:24]}.npz"
+        return self.folder.path / side / f"{file_stem(record)}.npz"
 
 
 def _nothing(like: BoxedMask) -> BoxedMask:

@@ -22,7 +22,7 @@ from ..home import data_home
 from ..models.cache import model_digest
 from ..models.catalogue import facts_document, facts_of, load_catalogue
 from ..models.resolved import ResolvedModel
-from ..models.store import ModelStore
+from ..models.store import CURRENT, STARTER, ModelStore
 from .base import Base, genesis_base, offered_after, open_base
 from .ending import abandon, closed, end
 from .pictures import draw_losses
@@ -139,31 +139,32 @@ def _begin(store: Cases, around: Surroundings, request: RoundRequest) -> RoundFo
             f"{free / 1e9:.1f} GB are free.",
             "Free some space.",
         )
-    base = _open_base(request, request.base, around.models)
+    base = _open_base(request, request.base, around.models, CURRENT)
     learned = _learned_before(base.name, around.versions)
     fresh = [r.case for r in records if r.labels and (r.case not in learned or r.accepted > learned[r.case])]
     if not fresh:  # everything again, for longer
         fresh = [r.case for r in records if r.labels]
     earlier = [r.case for r in records if r.labels and r.case not in fresh]
     folder = around.folders.new()
-    begun = Begun(folder.id, request, base.name, tuple(fresh), tuple(earlier), now())
+    begun = Begun(folder.id, request, base.name, tuple(fresh), tuple(earlier), now(), base.rival.name)
     folder.begin(begun)
     store.save_round(closed(folder, "running", "It is running."))
     return folder
 
 
-def _open_base(request: RoundRequest, name: str, models: ModelStore) -> Base:
+def _open_base(request: RoundRequest, name: str, models: ModelStore, rival: str) -> Base:
     if request.is_from_genesis:
-        return genesis_base(models, Path(request.weights) if request.weights else None, request.seed)
-    return open_base(name, models)
+        return genesis_base(models, Path(request.weights) if request.weights else None, request.seed, rival)
+    return open_base(name, models, rival)
 
 
 def _learned_before(name: str, versions: VersionStore) -> dict[str, str]:
-    """The cases that a model has learned from, and until when their corrections were in it."""
+    """The cases that a model has learned from, and when the latest mask of each that is in it was accepted."""
     found: dict[str, str] = {}
     while name in versions:
         version = versions[name]
-        found = {**dict.fromkeys(version.cases, version.created), **found}
+        accepted = version.accepted or [version.created] * len(version.cases)
+        found = {**dict(zip(version.cases, accepted, strict=True)), **found}
         name = version.parent
     return found
 
@@ -192,7 +193,7 @@ class _Round:
             raise
 
     def _run(self) -> RoundRecord:
-        base = _open_base(self._begun.request, self._begun.base, self._around.models)
+        base = _open_base(self._begun.request, self._begun.base, self._around.models, self._begun.rival)
         if not self._folder.has(CANDIDATE):
             self._learn(base)
         candidate = self._folder.read(CANDIDATE)
@@ -201,13 +202,14 @@ class _Round:
             self._decide(base, candidate, proving)
         record = self._record()
         version = self._around.versions.add(self._version(base, candidate, record), self._copy_candidate)
-        record = replace(record, version=version.name)
-        report = self._report(base, candidate, record, proving)
-        record = replace(record, report=str(report))
+        record = self._reported(base, candidate, replace(record, version=version.name), proving)
         with suppress(Cancelled):  # it has been decided: to stop now would change nothing
             self._job.advance("reporting", 1.0)
-        if record.state == "promoted":
-            self._around.versions.promote(version.name, record.id)
+        rival = "" if base.rival.name == STARTER else base.rival.name
+        if record.state == "promoted" and not self._around.versions.promote(version.name, record.id, rival):
+            reason = f"It is better than {base.rival.name}, but another model came into use while the round ran."
+            trial = replace(record, state="unproven", reason=reason)
+            record = self._reported(base, candidate, trial, proving)
         return end(self._store, self._folder, record)
 
     def _learn(self, base: Base) -> None:
@@ -253,6 +255,8 @@ class _Round:
         scores, notes = proving.run(before, after, self._job, self._around.gate)
         decision = decide(scores, candidate["corrected"], self._begun.request.rule)
         decision = _kept_as_trial(decision, base, facts.offered)
+        if base.rival.name != base.name:
+            notes = (f"It was compared with {base.rival.name}, the model in use when the round began.", *notes)
         document = {
             "state": decision.state,
             "reason": decision.reason,
@@ -289,13 +293,14 @@ class _Round:
             licence=base.licence,
             note=base.note(),
             cases=tuple(cases),
+            accepted=tuple(material["accepted"] for material in candidate["materials"]),
             round=record.id,
         )
 
     def _copy_candidate(self, folder: Path) -> None:
         shutil.copytree(self._folder.path / "candidate", folder, dirs_exist_ok=True)
 
-    def _report(self, base: Base, candidate: dict[str, Any], record: RoundRecord, proving: Proving) -> Path:
+    def _reported(self, base: Base, candidate: dict[str, Any], record: RoundRecord, proving: Proving) -> RoundRecord:
         pictures = list(proving.pictures(record.scores))
         if candidate["losses"]:
             curve = self._folder.path / "pictures" / "loss.png"
@@ -313,7 +318,7 @@ class _Round:
             pictures=tuple(pictures),
             sha256=candidate["sha256"],
         )
-        return write_report(self._folder.path, report)
+        return replace(record, report=str(write_report(self._folder.path, report)))
 
     def _parents(self, base: Base) -> tuple[str, ...]:
         names, versions = [base.name], self._around.versions

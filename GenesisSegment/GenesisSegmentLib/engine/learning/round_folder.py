@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 import shutil
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -23,6 +24,9 @@ from ...core.errors import ResourceError
 from ...core.files import atomic_file, output_errors
 from ...core.home import data_home
 from ...core.rounds import GateRule, Mode
+
+if TYPE_CHECKING:
+    from ..store.records import Record
 
 REQUEST, DECISION, ENDED = "request.json", "decision.json", "ended.json"
 _KEPT_FILES = {REQUEST, ENDED, "report.html", "report.json"}
@@ -68,7 +72,10 @@ class RoundRequest:
 
 @dataclass(frozen=True)
 class Begun:
-    """A round that has begun: its request with the base by its own name, the cases it learns from, and since when."""
+    """A round that has begun: its request with the base by its own name, the cases it learns from, and since when.
+
+    ``rival`` is the model that was in use then, which the new one must beat.
+    """
 
     id: str
     request: RoundRequest
@@ -76,6 +83,13 @@ class Begun:
     fresh: tuple[str, ...]
     earlier: tuple[str, ...]
     started: str
+    rival: str
+
+
+def file_stem(record: Record) -> str:
+    """A name for files that are made of a case: another one as soon as its CT or any of its accepted masks changed."""
+    made_of = [record.case, record.ct, *(f"{c.label} {c.mask} {c.changed}" for c in record.corrections)]
+    return hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:24]
 
 
 class RoundFolder:
@@ -103,7 +117,8 @@ class RoundFolder:
         found = self.read(REQUEST)
         request = RoundRequest(**{**found["request"], "rule": GateRule(**found["request"]["rule"])})
         fresh, earlier = tuple(found["fresh"]), tuple(found["earlier"])
-        return Begun(found["id"], request, found["base"], fresh, earlier, found["started"])
+        rival = found.get("rival", "current")  # an older program did not write it down
+        return Begun(found["id"], request, found["base"], fresh, earlier, found["started"], rival)
 
     def has(self, name: str) -> bool:
         """Whether a file is there; it is whole, then."""

@@ -18,7 +18,7 @@ from .channels import Channels
 from .material import LearningCase, Voxels, from_disk, learning_case, on_disk
 from .recipe import Learned, LearningRecipe
 from .replay import remembered, trace_of
-from .round_folder import RoundRequest
+from .round_folder import RoundRequest, file_stem
 
 if TYPE_CHECKING:
     from ..store.records import TrainingRecord
@@ -115,12 +115,12 @@ def _prepared(
     gate: Callable[[], None],
     notes: list[str],
 ) -> list[LearningCase]:
-    """The cases on the model's grid, in files: those of an earlier attempt are taken as they are."""
+    """The cases on the model's grid, in files: those of an earlier attempt that did not change are taken."""
     cases = []
     for n, record in enumerate(records):
         gate()
         job.advance("preparing", 0.9 * n / len(records))
-        folder = lesson.folder / "material" / record.case[:24]
+        folder = lesson.folder / "material" / file_stem(record)
         try:
             cases.append(from_disk(folder))
             continue

@@ -42,8 +42,9 @@ class Version:
 
     ``parent`` is the version or model that it was trained from, ``base_model`` the model of the catalogue at the root
     of all. ``state`` is that of its round: "promoted", "unproven" (a trial) or "rejected" (kept aside, not offered).
-    ``labels`` are the names of all channels, in channel order. ``cases`` (hashed) it was trained on. ``sha256`` and
-    ``file`` are those of the model's file; ``licence`` is None where nothing is known of it.
+    ``labels`` are the names of all channels, in channel order. ``cases`` (hashed) it was trained on; ``accepted`` says
+    when the latest mask that it learned of each was accepted. ``sha256`` and ``file`` are those of the model's file;
+    ``licence`` is None where nothing is known of it.
     """
 
     title: str
@@ -58,13 +59,14 @@ class Version:
     licence: Licence | None = None
     note: str = ""
     cases: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()
     round: str = ""
     name: str = ""
 
     @property
     def is_offered(self) -> bool:
-        """Whether a person may switch it on."""
-        return self.state in ("promoted", "unproven")
+        """Whether a person may switch it on: it was not rejected, and knows a class that segment writes."""
+        return self.state in ("promoted", "unproven") and bool(self.facts.offered)
 
     @property
     def is_trial(self) -> bool:
@@ -134,17 +136,26 @@ class VersionStore:
         Raises:
             ModelError: there is no such version, it is damaged, or it has no class to segment.
         """
+        model = self.opened(name)
+        if not model.facts.offered:
+            raise ModelError(
+                f"{name} knows structures of your own only, none of the classes that segment writes.",
+                "Choose another version; models versions lists them.",
+            )
+        return model
+
+    def opened(self, name: str) -> ResolvedModel:
+        """A version, ready to be learned further: as :meth:`resolve`, but it may know structures of one's own only.
+
+        Raises:
+            ModelError: there is no such version, or it is damaged.
+        """
         version = self[name]
         path = self.path_of(version)
         if not path.is_file() or model_digest(path) != version.sha256:
             raise ModelError(
                 f"The model version {name} is damaged: {path} is not the file that was recorded.",
                 "Go back to another: genesis-segment models rollback",
-            )
-        if not version.facts.offered:
-            raise ModelError(
-                f"{name} knows structures of your own only, none of the classes that segment writes.",
-                "Choose another version; models versions lists them.",
             )
         notes = (version.note,) if version.note else ()
         if version.is_trial:
@@ -184,16 +195,28 @@ class VersionStore:
         with self._locked():
             return self._switch(name, self._use())
 
-    def promote(self, name: str, round_id: str) -> None:
+    def promote(self, name: str, round_id: str, rival: str) -> bool:
         """Makes the version of a round the current model, once: a round that is run again changes nothing.
+
+        Only in the place of ``rival`` ("" the model before all versions), which it was compared with. Where another one
+        is in use by now, that stays, and the version becomes a trial for good. Returns whether it was promoted.
 
         Raises:
             ModelError, OutputError: see :meth:`use`.
         """
         with self._locked():
             use = self._use()
-            if round_id not in use.promoted:
-                self._switch(name, replace(use, promoted=(*use.promoted, round_id)[-_REMEMBERED:]))
+            if round_id in use.promoted:
+                return True
+            version = self[name]
+            if use.version not in (rival, name) and not version.is_trial:
+                version = replace(version, state="unproven")
+                with atomic_file(self.folder / name / "version.json") as temporary:
+                    _write_json(temporary, _document(version))
+            if version.is_trial:
+                return False
+            self._switch(name, replace(use, promoted=(*use.promoted, round_id)[-_REMEMBERED:]))
+            return True
 
     def rollback(self) -> Version | None:
         """Goes back to the model that was current before; None: to the one before all versions.
@@ -214,9 +237,9 @@ class VersionStore:
     def _switch(self, name: str, use: Use) -> Version | None:
         if name:
             version = self[name]
-            if not version.is_offered:
+            if version.state == "rejected":
                 raise ModelError(f"{name} was rejected: {version.note or 'it is not better.'}", "Choose another one.")
-            if version.facts.offered:
+            if version.is_offered:
                 self.resolve(name)  # raises where its file is damaged
             else:
                 raise ModelError(
@@ -320,6 +343,7 @@ def _read(folder: Path) -> Version:
                 "licence": Licence(**found["licence"]) if found["licence"] else None,
                 "labels": tuple(found["labels"]),
                 "cases": tuple(found["cases"]),
+                "accepted": tuple(found.get("accepted", ())),
             }
         )
     except (KeyError, TypeError) as error:

@@ -9,30 +9,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import zipfile
 import zlib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, delete, select
+from sqlalchemy import Connection, Engine, delete
 
 from ...core.errors import InputError
 from ...core.files import atomic_file
+from ...core.identity import is_hash
 from ...core.jobs import Job
 from ...core.rounds import Split
 from ...core.wire import MisfitError, build
 from .blobs import BlobStore
 from .database import reading, writing
 from .entries import Entry, all_entries, find_patient, insert_entry, instant, is_known
+from .patients import all_patients, person
 from .records import ImportReport
-from .schema import deleted_acceptances, patients
+from .schema import deleted_acceptances
+from .voxels import read_volume, scan_keys
 
 _FORMAT = 1
 _MANIFEST = "manifest.json"
 _LARGEST_MANIFEST = 1 << 30
-_NAME = re.compile(r"[0-9a-f]{64}")
 _AGAIN = "Copy or export the archive again."
 
 
@@ -49,6 +50,8 @@ class _Manifest:
 def export_archive(engine: Engine, blobs: BlobStore, path: Path, only: Sequence[str] | None, job: Job) -> Path:
     """Writes the cases ``only``, or all, into ``path``, whole or not at all.
 
+    Patients who turned out to be one person leave as one, with the split that counts for all scans of the person.
+
     Raises:
         InputError: a file of the store is missing or damaged, or there is no case.
         OutputError: ``path`` cannot be written.
@@ -57,14 +60,14 @@ def export_archive(engine: Engine, blobs: BlobStore, path: Path, only: Sequence[
     job.plan({"exporting": 1.0})
     with reading(engine) as connection:
         found = all_entries(connection, only)
-        splits = {row.hash: row.split for row in connection.execute(select(patients))}
+        known = all_patients(connection)
     if not found:
         raise InputError("There is no case to export.", "Accept a case first.")
-    entries = tuple(entry for entry, _ in found)
+    people = {patient.hash: person(known, patient.id) for patient in known.values()}
+    entries = tuple(replace(entry, patient=people[entry.patient].hash) for entry, _ in found)
     needed = sorted({name for entry in entries for name in entry.blobs})
-    manifest = _Manifest(
-        _FORMAT, entries, {e.patient: splits[e.patient] for e in entries}, {e.id: digest for e, digest in found}
-    )
+    splits = {entry.patient: people[entry.patient].split for entry in entries}
+    manifest = _Manifest(_FORMAT, entries, splits, {entry.id: digest for entry, digest in found})
     document = json.dumps(asdict(manifest), indent=1, allow_nan=False).encode("utf-8")
     with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for done, name in enumerate(needed, 1):
@@ -76,11 +79,12 @@ def export_archive(engine: Engine, blobs: BlobStore, path: Path, only: Sequence[
     return path
 
 
-def import_archive(engine: Engine, blobs: BlobStore, path: Path, job: Job) -> ImportReport:
+def import_archive(engine: Engine, blobs: BlobStore, path: Path, salt: bytes, job: Job) -> ImportReport:
     """Takes in what is not there yet: all of it, or nothing where anything is damaged.
 
     A patient who is new here keeps the split of the other store. A patient who is known here keeps the split of here,
     and the report says where the other store had decided otherwise. What was deleted here comes back.
+    ``salt`` is that of this store.
 
     Raises:
         InputError: it is no such archive, damaged, or written by a newer version.
@@ -93,12 +97,13 @@ def import_archive(engine: Engine, blobs: BlobStore, path: Path, job: Job) -> Im
             manifest = _manifest(archive, path)
             needed = sorted({name for entry in manifest.entries for name in entry.blobs})
             for done, name in enumerate(needed, 1):
-                if not _NAME.fullmatch(name):
+                if not is_hash(name):
                     raise InputError(f"{path.name} names something that is no file of a case store.", _AGAIN)
                 if not (blobs.has(name) and blobs.is_sound(name)):
                     with archive.open(_member(name)) as stream:
                         blobs.adopt(name, stream)
                 job.advance("checking", done / len(needed))
+        keys = {ct: scan_keys(read_volume(blobs.read(ct), ""), salt) for ct in {e.ct for e in manifest.entries}}
     except OSError as error:
         raise InputError(f"{path} could not be read: {error.strerror or error}.", "Check the path.") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError) as error:
@@ -107,10 +112,10 @@ def import_archive(engine: Engine, blobs: BlobStore, path: Path, job: Job) -> Im
         gone = [name for name in needed if not blobs.has(name)]
         if gone:
             raise InputError("Files of the archive were cleared away while it was read.", "Import it again.")
-        return _insert(connection, manifest)
+        return _insert(connection, manifest, keys)
 
 
-def _insert(connection: Connection, manifest: _Manifest) -> ImportReport:
+def _insert(connection: Connection, manifest: _Manifest, keys: Mapping[str, Sequence[str]]) -> ImportReport:
     added = before = 0
     cases = set()
     notes: dict[str, None] = {}
@@ -118,10 +123,10 @@ def _insert(connection: Connection, manifest: _Manifest) -> ImportReport:
         connection.execute(delete(deleted_acceptances).where(deleted_acceptances.c.id == entry.id))
         theirs = manifest.splits[entry.patient]
         if is_known(connection, entry.id):
-            patient = find_patient(connection, entry, instant(), theirs)
+            patient = find_patient(connection, entry, instant(), theirs, keys[entry.ct])
             before += 1
         else:
-            patient = insert_entry(connection, entry, theirs)
+            patient = insert_entry(connection, entry, theirs, keys[entry.ct])
             added += 1
             cases.add(entry.case)
         if patient.split != theirs:
@@ -141,6 +146,9 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> _Manifest:
         what = f"{path.name} was written by a newer version of GenesisSegment."
         raise InputError(what, "Update GenesisSegment on this machine.")
     manifest = build(_Manifest, document)
+    names = {*manifest.splits, *(name for e in manifest.entries for name in (e.case, e.patient))}
+    if not all(map(is_hash, names)):  # folders and files are named after them
+        raise MisfitError("a case or patient has a name that is no hash")
     for entry in manifest.entries:
         if entry.digest != manifest.digests[entry.id] or entry.patient not in manifest.splits:
             raise MisfitError(f"acceptance {entry.id} is damaged")

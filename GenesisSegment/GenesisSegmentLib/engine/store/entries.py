@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
+from ...core.errors import InputError
+from ...core.identity import is_hash
 from ...core.rounds import Split
 from .patients import Patient, patient_of
 from .records import Correction
@@ -72,14 +74,22 @@ def is_known(connection: Connection, acceptance: str) -> bool:
     return any(connection.scalar(select(t.c.id).where(t.c.id == acceptance)) is not None for t in tables)
 
 
-def insert_entry(connection: Connection, entry: Entry, split: Split | None = None) -> Patient:
+def insert_entry(
+    connection: Connection, entry: Entry, split: Split | None = None, scan_keys: Sequence[str] = ()
+) -> Patient:
     """Writes the rows of an acceptance that is not known; the patient whom its case belongs to.
 
     A scan is known by its voxels and grid, else by its hash. Other voxels under the same hash (the scan cropped or
-    resampled) are a case of their own, of the same patient. ``split`` is what another store gave to its patient.
+    resampled) are a case of their own, of the same patient. ``split`` is what another store gave to its patient;
+    ``scan_keys`` are further hashes of the scan: see :func:`.voxels.scan_keys`.
+
+    Raises:
+        InputError: case or patient is no hash.
     """
+    if not (is_hash(entry.case) and is_hash(entry.patient)):
+        raise InputError("The names of case and patient are no hashes.", "Accept the case again.")
     moment = instant()
-    patient = find_patient(connection, entry, moment, split)
+    patient = find_patient(connection, entry, moment, split, scan_keys)
     found = connection.scalar(select(cases.c.id).where(cases.c.ct == entry.ct))
     if found is not None:
         case = found
@@ -117,10 +127,13 @@ def insert_entry(connection: Connection, entry: Entry, split: Split | None = Non
     return patient
 
 
-def find_patient(connection: Connection, entry: Entry, moment: str, split: Split | None = None) -> Patient:
-    """The patient of an acceptance, by hash or by a scan that is known; remembers both."""
+def find_patient(
+    connection: Connection, entry: Entry, moment: str, split: Split | None = None, scan_keys: Sequence[str] = ()
+) -> Patient:
+    """The patient of an acceptance, by hash or by a scan that is known; remembers both, and the ``scan_keys``."""
     scans = select(cases.c.patient_id).where((cases.c.ct == entry.ct) | (cases.c.id == entry.case))
-    return patient_of(connection, (entry.patient, entry.case), set(connection.scalars(scans)), moment, split)
+    keys = (entry.patient, entry.case, *scan_keys)
+    return patient_of(connection, keys, set(connection.scalars(scans)), moment, split)
 
 
 def all_entries(connection: Connection, only: Collection[str] | None = None) -> tuple[tuple[Entry, str], ...]:

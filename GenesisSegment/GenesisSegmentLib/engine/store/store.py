@@ -41,7 +41,7 @@ from .records import (
     VerifyReport,
 )
 from .schema import marks
-from .voxels import Content, mask_content, read_mask, read_volume, volume_content
+from .voxels import Content, mask_content, read_mask, read_volume, scan_keys, volume_content
 
 if TYPE_CHECKING:
     from ...core.outbox import Outbox, StoredAcceptance
@@ -113,10 +113,12 @@ class CaseStore:
 
         Raises:
             OutputError: disk full, read-only or not permitted; nothing was added.
+            InputError: case or patient is no hash.
         """
         with reading(self._engine) as connection:
             if is_known(connection, stored.acceptance.id):
                 return False
+        keys = scan_keys(stored.acceptance.volume, self._salt)
         entry, contents = self._prepared(stored)
         with writing(self._engine) as connection:
             if is_known(connection, entry.id):
@@ -124,7 +126,7 @@ class CaseStore:
             for name in entry.blobs:
                 if not self._blobs.has(name):  # cleared away meanwhile
                     self._blobs.put(contents[name])
-            insert_entry(connection, entry)
+            insert_entry(connection, entry, None, keys)
         return True
 
     def ingest(self, outbox: Outbox, job: Job | None = None) -> IngestReport:
@@ -251,7 +253,7 @@ class CaseStore:
         """Takes the cases of such a file in: see :func:`.archive.import_archive`."""
         from .archive import import_archive
 
-        return import_archive(self._engine, self._blobs, path, job or Job())
+        return import_archive(self._engine, self._blobs, path, self._salt, job or Job())
 
     def export_datalist(
         self, folder: Path, layout: Literal["monai", "nnunet"] = "monai", job: Job | None = None

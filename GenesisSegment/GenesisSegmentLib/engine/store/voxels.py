@@ -6,6 +6,7 @@ bit per voxel of its box for a mask. Zero times minus one is written as zero.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from math import prod
@@ -17,6 +18,8 @@ import numpy as np
 from ...core.corrections import BoxedMask
 from ...core.errors import GeometryError, InputError
 from ...core.geometry import Box, Geometry
+from ...core.identity import hashed
+from ...core.outbox import content_sha256
 from ...core.volume import Source, Volume
 
 _LARGEST_HEADER = 4096
@@ -40,6 +43,21 @@ def volume_content(volume: Volume) -> Content:
         raise InputError(f"The CT holds {volume.voxels.dtype} values where int16 is needed.", "Convert it first.")
     voxels = np.ascontiguousarray(volume.voxels.T, dtype="<i2")
     return Content(_header("ct", volume.geometry), voxels.reshape(-1).data.cast("B"))
+
+
+def scan_keys(volume: Volume, salt: bytes) -> tuple[str, ...]:
+    """Hashes by which a scan is known whatever file it came from, DICOM or another.
+
+    One is that of grid and voxels, by which a scan without a SeriesInstanceUID is named. The other is without the grid:
+    a position that lies on the border of rounding is not the same any more where a file keeps it as float32.
+
+    Raises:
+        InputError: the voxels are not int16.
+    """
+    voxels = hashlib.sha256(volume_content(volume).payload).hexdigest()
+    shape = "x".join(str(n) for n in volume.geometry.shape)
+    content = content_sha256(volume.geometry, voxels)
+    return hashed(salt, f"content:{content}"), hashed(salt, f"voxels:{shape}:{voxels}")
 
 
 def mask_content(mask: BoxedMask, geometry: Geometry) -> Content:
