@@ -232,9 +232,11 @@ def test_no_sequence_of_commands_and_events_breaks_the_rules(names):
     check(bench)
     for name in names:
         before = bench.worker.count(Segment)
-        was_running = bench.state is State.PREDICTING
+        # While the CT is copied, piece by piece, a run is on whose command was not sent yet.
+        was_sent = bench.state is State.PREDICTING and bench.controller._segmenting._run is not None
         ACTIONS[name](bench)
-        if was_running and bench.worker.count(Segment) > before:
+        assert bench.worker.count(Segment) <= before + 1
+        if was_sent and bench.worker.count(Segment) > before:
             raise AssertionError("a second run was started while one was on")
         check(bench)
 

@@ -124,7 +124,12 @@ def is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     stat = Path(f"/proc/{pid}/stat")
-    return not (stat.exists() and stat.read_text().rpartition(")")[2].split()[0] == "Z")
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:  # no /proc here
+        return Path("/proc").is_dir() is False
+    except ProcessLookupError:  # it ended while its state was read
+        return False
 
 
 def hello() -> Hello:
