@@ -127,7 +127,7 @@ def is_alive(pid: int) -> bool:
     try:
         return stat.read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:  # no /proc here
-        return Path("/proc").is_dir() is False
+        return not Path("/proc").is_dir()
     except ProcessLookupError:  # it ended while its state was read
         return False
 
