@@ -9,7 +9,7 @@ import nibabel
 import pytest
 
 from cli_builders import Ended, run, write_blob_ct, write_blob_model
-from GenesisSegmentLib.engine.home import HOME_VARIABLE
+from GenesisSegmentLib.core.home import HOME_VARIABLE
 from GenesisSegmentLib.engine.phantom import phantom_ct
 
 

@@ -13,9 +13,9 @@ from acceptance_builders import acceptance
 from builders import a_ct_volume, an_oblique_geometry, ct_voxels, write_dicom_series
 from cli_builders import finish, run, start
 from GenesisSegmentLib.core.geometry import Geometry
-from GenesisSegmentLib.core.home import outbox_folder
+from GenesisSegmentLib.core.home import STORE_VARIABLE, outbox_folder
 from GenesisSegmentLib.core.outbox import Outbox
-from GenesisSegmentLib.engine.store import DATABASE_VARIABLE, STORE_VARIABLE, CaseStore
+from GenesisSegmentLib.engine.store import DATABASE_VARIABLE, CaseStore
 from store_builders import all_bytes
 
 LIVER, SPLEEN, SARCOMA = 2, 1, 7

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +11,11 @@ import pytest
 from cli_builders import run
 from GenesisSegmentLib.cli import learn
 from GenesisSegmentLib.core.errors import Cancelled
+from GenesisSegmentLib.core.home import HOME_VARIABLE
 from GenesisSegmentLib.core.rounds import ClassVerdict, RoundRecord
-from GenesisSegmentLib.engine.home import HOME_VARIABLE
-from GenesisSegmentLib.engine.learning.versions import Version, VersionStore
-from GenesisSegmentLib.engine.models.catalogue import load_catalogue
+from GenesisSegmentLib.engine.learning.versions import VersionStore
 from round_builders import a_scan, a_store
+from version_builders import ENTRY, a_version, fill
 
 LIVER = ClassVerdict("liver", True, 5, 0, 0.7, 0.8, 0.031, "better")
 RECORD = RoundRecord(
@@ -94,11 +93,8 @@ def test_a_decision_is_no_error(ends, state):
 
 
 def test_a_trial_of_structures_of_ones_own_alone_is_not_offered_for_use(ends):
-    starter = load_catalogue()["starter"]
-    sha256 = hashlib.sha256(b"weights").hexdigest()
-    facts = replace(starter.facts, offered=())
-    version = Version("t", "starter", "starter", "unproven", facts, ("liver", "lump"), "m.onnx", sha256, "now")
-    VersionStore.of_this_person().add(version, lambda folder: (folder / "m.onnx").write_bytes(b"weights") and None)
+    version = a_version(state="unproven", facts=replace(ENTRY.facts, offered=()), labels=("liver", "lump"))
+    VersionStore.of_this_person().add(version, fill())
     ends(replace(RECORD, state="unproven"))
     told = run("learn").err
     assert "models use" not in told

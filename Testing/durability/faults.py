@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from GenesisSegmentLib.core.errors import OutputError
@@ -48,34 +48,18 @@ def _ingest_too_large(world: World) -> Iterator[str]:
     yield from _sound(world)
 
 
-def _accept_full(world: World) -> Iterator[str]:
+def _accept_on(spoilt: Callable[[Path], AbstractContextManager[None]], world: World) -> Iterator[str]:
     with _small_disk(world):
         _run(world, lambda: world.accept(range(2)))
-        with _filled(world.folder):
+        with spoilt(world.folder):
             yield from _refused(world, lambda: world.outbox.put(acceptance(2)))
         yield from _sound(world)
 
 
-def _ingest_full(world: World) -> Iterator[str]:
+def _ingest_on(spoilt: Callable[[Path], AbstractContextManager[None]], world: World) -> Iterator[str]:
     with _small_disk(world):
         _run(world, lambda: _keep_one_of(world, 3))
-        with _filled(world.folder):
-            yield from _refused(world, world.ingest)
-        yield from _sound(world)
-
-
-def _accept_read_only(world: World) -> Iterator[str]:
-    with _small_disk(world):
-        _run(world, lambda: world.accept(range(2)))
-        with _read_only(world.folder):
-            yield from _refused(world, lambda: world.outbox.put(acceptance(2)))
-        yield from _sound(world)
-
-
-def _ingest_read_only(world: World) -> Iterator[str]:
-    with _small_disk(world):
-        _run(world, lambda: _keep_one_of(world, 3))
-        with _read_only(world.folder):
+        with spoilt(world.folder):
             yield from _refused(world, world.ingest)
         yield from _sound(world)
 
@@ -83,10 +67,10 @@ def _ingest_read_only(world: World) -> Iterator[str]:
 FAULTS: dict[str, Callable[[World], Iterator[str]]] = {
     "file too large, accept": _accept_too_large,
     "file too large, ingest": _ingest_too_large,
-    "disk full, accept": _accept_full,
-    "disk full, ingest": _ingest_full,
-    "disk read-only, accept": _accept_read_only,
-    "disk read-only, ingest": _ingest_read_only,
+    "disk full, accept": lambda world: _accept_on(_filled, world),
+    "disk full, ingest": lambda world: _ingest_on(_filled, world),
+    "disk read-only, accept": lambda world: _accept_on(_read_only, world),
+    "disk read-only, ingest": lambda world: _ingest_on(_read_only, world),
 }
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from GenesisSegmentLib.core.errors import GenesisError, ModelError
 from GenesisSegmentLib.engine.learning.versions import Version
-from GenesisSegmentLib.engine.models.catalogue import load_catalogue
+from version_builders import a_version, fill
 
 from .kills import Child, Kill
 from .world import World, problems
@@ -81,7 +81,7 @@ def _change_versions(world: World, chance: random.Random) -> None:
             state = chance.choice(("promoted", "unproven", "rejected"))
             content = chance.randbytes(chance.randint(1000, 50_000))
             world.note("may be current", [before])
-            added = store.add(_version(content, state), lambda folder, content=content: _fill(folder, content))
+            added = store.add(_version(content, state), fill(content))
             if state == "promoted":
                 world.note("may be current", [before, added.name])
                 store.promote(added.name, f"round-{added.name}", before)
@@ -123,26 +123,8 @@ def _current(world: World) -> str:
     return version.name if version is not None else ""
 
 
-def _fill(folder: Path, content: bytes) -> None:
-    (folder / "model.onnx").write_bytes(content)
-
-
 def _version(content: bytes, state: str) -> Version:
-    entry = load_catalogue()["starter"]
-    digest = hashlib.sha256(content).hexdigest()
-    return Version(
-        title="made",
-        parent="starter",
-        base_model="starter",
-        state=state,  # type: ignore[arg-type]
-        facts=entry.facts,
-        labels=("liver",),
-        file="model.onnx",
-        sha256=digest,
-        created="2026-01-01T00:00:00+00:00",
-        licence=entry.licence,
-        round=digest,
-    )
+    return a_version(content, title="made", state=state, round=hashlib.sha256(content).hexdigest())
 
 
 SCENARIOS = (

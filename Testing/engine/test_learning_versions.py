@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import signal
@@ -15,33 +14,12 @@ import pytest
 
 import GenesisSegmentLib
 from GenesisSegmentLib.core.errors import ModelError, OutputError
-from GenesisSegmentLib.engine.learning.versions import KEPT, Version, VersionStore
+from GenesisSegmentLib.engine.learning.versions import KEPT, VersionStore
 from GenesisSegmentLib.engine.models.catalogue import load_catalogue
 from GenesisSegmentLib.engine.models.store import ModelStore
 from GenesisSegmentLib.worker.models import listed
 from GenesisSegmentLib.worker.warm import WarmModels
-
-ENTRY = load_catalogue()["starter"]
-
-
-def fill(content: bytes = b"weights"):
-    return lambda folder: (folder / "model.onnx").write_bytes(content) and None
-
-
-def a_version(content: bytes = b"weights", **changes) -> Version:
-    made = Version(
-        title="Starter, learned further",
-        parent="starter",
-        base_model="starter",
-        state="promoted",
-        facts=ENTRY.facts,
-        labels=("liver",),
-        file="model.onnx",
-        sha256=hashlib.sha256(content).hexdigest(),
-        created="2026-01-01T00:00:00+00:00",
-        licence=ENTRY.licence,
-    )
-    return replace(made, **changes)
+from version_builders import ENTRY, a_version, fill
 
 
 def add(store: VersionStore, count: int = 1, **changes) -> list[str]:
@@ -212,10 +190,10 @@ def test_the_worker_lists_versions_and_the_current_one(store, tmp_path):
 
 
 KILLED = """
-import hashlib, sys
+import sys
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
-from test_learning_versions import a_version, fill
+from version_builders import a_version, fill
 from GenesisSegmentLib.engine.learning.versions import VersionStore
 store = VersionStore(Path(sys.argv[1]))
 print("ready", flush=True)
@@ -230,7 +208,7 @@ while True:
 
 def test_kill_leaves_whole_versions_and_a_current_one_that_is_there(tmp_path):
     environment = os.environ | {"PYTHONPATH": str(Path(GenesisSegmentLib.__file__).parents[1])}
-    command = [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", KILLED, str(tmp_path), str(Path(__file__).parents[1])]
     for wait_s in (0.05, 0.21, 0.4):
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
         process.stdout.readline()

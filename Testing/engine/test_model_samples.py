@@ -10,8 +10,8 @@ from runpy import run_path
 import pytest
 
 from GenesisSegmentLib.core.errors import ConsentError, InputError, NetworkError
+from GenesisSegmentLib.core.home import data_home
 from GenesisSegmentLib.core.jobs import Job
-from GenesisSegmentLib.engine.home import data_home
 from GenesisSegmentLib.engine.models.samples import DEFAULT_SAMPLE, SAMPLE_DATA_PAGE, SAMPLES, SampleStore
 from GenesisSegmentLib.engine.models.store import ModelStore
 

@@ -16,18 +16,6 @@ from GenesisSegmentLib.core.protocol import Failure, Progress
 from GenesisSegmentLib.core.workflow.view import Control
 from learning_fakes import FULL, LIVER, SPLEEN, V1, V2, LearningBench, job_of, opened, round_ended
 
-
-@pytest.fixture
-def bench() -> LearningBench:
-    return opened()
-
-
-@pytest.fixture
-def running(bench) -> LearningBench:
-    bench.controller.learn()
-    return bench
-
-
 # --- what is shown ----------------------------------------------------------------------------------------------------
 
 

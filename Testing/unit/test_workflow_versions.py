@@ -16,17 +16,6 @@ BOXES = ("count_box", "time_box")
 """Fields that belong to a choice, and are hidden with it."""
 
 
-@pytest.fixture
-def bench() -> LearningBench:
-    return opened()
-
-
-@pytest.fixture
-def running(bench) -> LearningBench:
-    bench.controller.learn()
-    return bench
-
-
 # --- versions ---------------------------------------------------------------------------------------------------------
 
 

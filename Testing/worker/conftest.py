@@ -14,11 +14,11 @@ import pytest
 
 import GenesisSegmentLib
 from GenesisSegmentLib.core.geometry import Geometry, Reorientation
+from GenesisSegmentLib.core.home import HOME_VARIABLE
 from GenesisSegmentLib.core.protocol import IN_BETWEEN, Command, Done, Event, Hello, Segment, new_id
 from GenesisSegmentLib.core.volume import Source, Volume
 from GenesisSegmentLib.core.worker_client import Limits, WorkerClient
 from GenesisSegmentLib.core.worker_process import Launch
-from GenesisSegmentLib.engine.home import HOME_VARIABLE
 from GenesisSegmentLib.engine.phantom import phantom_ct
 from GenesisSegmentLib.worker.self_test import sample
 

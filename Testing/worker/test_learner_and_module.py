@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import pytest
 
 from acceptance_builders import acceptance
@@ -45,35 +43,24 @@ def test_what_slicer_accepted_the_learner_takes_into_its_store(home, opened):
 
 def test_both_sides_mean_the_same_folder(home, monkeypatch, tmp_path):
     pytest.importorskip("sqlalchemy")
-    from GenesisSegmentLib.engine.store import default_folder
+    from GenesisSegmentLib.engine.store import CaseStore
 
-    assert store_folder() == default_folder() == home / "cases"
-    monkeypatch.setenv(STORE_VARIABLE, str(tmp_path / "shared"))
-    assert store_folder() == default_folder() == tmp_path / "shared"
+    for folder in (home / "cases", tmp_path / "shared"):
+        with CaseStore.open_default() as store:
+            assert store.folder == store_folder() == folder
+        monkeypatch.setenv(STORE_VARIABLE, str(tmp_path / "shared"))
 
 
 def test_versions_are_named_by_slicer_as_by_the_worker(home):
-    from GenesisSegmentLib.engine.learning.versions import Version, VersionStore
-    from GenesisSegmentLib.engine.models.catalogue import load_catalogue
+    from GenesisSegmentLib.engine.learning.versions import VersionStore
     from GenesisSegmentLib.engine.models.store import ModelStore
+    from version_builders import a_version, fill
 
-    entry, store = load_catalogue()["starter"], VersionStore.of_this_person()
+    store = VersionStore.of_this_person()
     assert store.folder == versions_folder()
     assert learned_models(versions_folder()) == ()
     for state in ("promoted", "rejected", "unproven"):
-        version = Version(
-            title="Starter, learned further",
-            parent="starter",
-            base_model="starter",
-            state=state,
-            facts=entry.facts,
-            labels=("liver",),
-            file="model.onnx",
-            sha256=hashlib.sha256(b"weights").hexdigest(),
-            created="2026-01-01T00:00:00+00:00",
-            licence=entry.licence,
-        )
-        store.add(version, lambda folder: (folder / "model.onnx").write_bytes(b"weights") and None)
+        store.add(a_version(state=state), fill())
     store.use("v1")
     ours, known = learned_models(versions_folder()), {info.id for info in catalogue_models()}
     every = listed("", ModelStore.of_this_person()).models

@@ -188,8 +188,8 @@ def test_cancel_ends_the_round_for_good(learner, folder, lease, rules, is_waitin
     assert isinstance(session.ask(Hello(new_id())), Ready)
 
 
-@pytest.mark.parametrize("is_paused", [False, True])
-def test_round_ends_with_its_supervisor_and_goes_on_another_time(learner, folder, is_paused):
+def begun(learner, folder, is_paused: bool):
+    """A session whose round has made steps, and the process of the round."""
     session = learner("steps:100000")
     session.client.send(learn())
     until_step(session, folder, 2)
@@ -197,6 +197,12 @@ def test_round_ends_with_its_supervisor_and_goes_on_another_time(learner, folder
     if is_paused:
         session.ask(Pause(new_id()))
         session.until(lambda: is_stopped(process))
+    return session, process
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_round_ends_with_its_supervisor_and_goes_on_another_time(learner, folder, is_paused):
+    session, process = begun(learner, folder, is_paused)
     session.client.stop()
     wait_until(lambda: not is_alive(process.pid))
     assert not (folder / "abandoned").exists()
@@ -209,13 +215,7 @@ def test_round_ends_with_its_supervisor_and_goes_on_another_time(learner, folder
 
 @pytest.mark.parametrize("is_paused", [False, True])
 def test_round_ends_when_its_supervisor_is_killed(learner, folder, is_paused):
-    session = learner("steps:100000")
-    session.client.send(learn())
-    until_step(session, folder, 2)
-    process = trainer(folder)
-    if is_paused:
-        session.ask(Pause(new_id()))
-        session.until(lambda: is_stopped(process))
+    session, process = begun(learner, folder, is_paused)
     os.kill(session.pid(), signal.SIGKILL)
     wait_until(lambda: not is_alive(process.pid))
 

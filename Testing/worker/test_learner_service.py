@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 pytest.importorskip("sqlalchemy")
 
 from durability.world import acceptance
+from GenesisSegmentLib.core.home import HOME_VARIABLE
 from GenesisSegmentLib.core.identity import local_salt
 from GenesisSegmentLib.core.learning_messages import (
     Ingest,
@@ -26,12 +26,11 @@ from GenesisSegmentLib.core.learning_messages import (
 from GenesisSegmentLib.core.outbox import Outbox
 from GenesisSegmentLib.core.protocol import Failure, Hello, ListModels, Models, Ready, Segment, new_id
 from GenesisSegmentLib.core.rounds import RoundRecord
-from GenesisSegmentLib.engine.home import HOME_VARIABLE
-from GenesisSegmentLib.engine.learning.versions import Version, VersionStore
-from GenesisSegmentLib.engine.models.catalogue import load_catalogue
+from GenesisSegmentLib.engine.learning.versions import VersionStore
 from GenesisSegmentLib.engine.store import CaseStore
 from GenesisSegmentLib.worker.learner.round import StepReporter, ended
 from GenesisSegmentLib.worker.learner.service import abandon_round, is_a_lock_held
+from version_builders import a_version, fill
 from worker.conftest import LIBRARY, PATIENT
 
 LIGHT = """
@@ -62,22 +61,9 @@ def learner(opened):
 
 
 def add_versions(home: Path, *states: str) -> None:
-    entry, store = load_catalogue()["starter"], VersionStore(home / "versions")
+    store = VersionStore(home / "versions")
     for state in states:
-        store.add(
-            Version(
-                title=f"Starter, {state}",
-                parent="starter",
-                base_model="starter",
-                state=state,
-                facts=entry.facts,
-                labels=("liver",),
-                file="model.onnx",
-                sha256=hashlib.sha256(b"weights").hexdigest(),
-                created="2026-01-01T00:00:00+00:00",
-            ),
-            lambda folder: (folder / "model.onnx").write_bytes(b"weights") and None,
-        )
+        store.add(a_version(title=f"Starter, {state}", state=state), fill())
 
 
 def test_accepted_corrections_are_taken_in_once_and_counted(learner, home):

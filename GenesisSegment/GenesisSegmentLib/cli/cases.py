@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..core.errors import ConsentError, GenesisError, InputError, ResourceError
-from ..core.home import outbox_folder
+from ..core.home import outbox_folder, store_folder
 from ..core.outbox import Outbox
 from .consent import confirmed, job_with_bar
 from .console import print_error, print_json, print_note, print_out, run_cancellable, say, short
@@ -48,12 +48,12 @@ class Layout(str, Enum):
 def open_store(folder: Path | None, database: str | None) -> CaseStore:
     """The store that a command works on; what was accepted in Slicer and still waits is taken into one's own store."""
     try:
-        from ..engine.store import CaseStore, default_folder
+        from ..engine.store import CaseStore
     except ModuleNotFoundError as error:
         what = f"The case store needs the package {error.name}, which is not installed."
         raise ResourceError(what, 'Install it: pip install "genesis-segment[learn]"') from error
-    store = CaseStore.open(folder.expanduser().absolute() if folder else default_folder(), database)
-    if store.folder == default_folder():
+    store = CaseStore.open(folder.expanduser().absolute() if folder else store_folder(), database)
+    if store.folder == store_folder():
         _take_in(store)
     return store
 

@@ -18,8 +18,8 @@ from rich.text import Text
 
 from ..core.errors import Cancelled, GenesisError, OutputError, ResourceError
 from ..core.files import atomic_file, discard_unfinished, output_errors
+from ..core.home import data_home
 from ..core.jobs import Job
-from ..engine.home import data_home
 
 T = TypeVar("T")
 

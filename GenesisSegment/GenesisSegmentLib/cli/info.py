@@ -64,8 +64,8 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON for ma
 def _facts(job: Job) -> dict[str, Any]:
     import onnxruntime
 
+    from ..core.home import data_home
     from ..engine.devices import list_devices
-    from ..engine.home import data_home
     from ..engine.models.store import ModelStore
     from ..engine.open_model import verdicts_for
 

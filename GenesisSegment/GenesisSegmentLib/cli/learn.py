@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from ..core.durations import in_seconds
 from ..core.errors import Cancelled, GenesisError
 from ..core.jobs import Job
 from ..core.lease import Lease
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from ..engine.learning.round import RoundRequest
     from ..engine.store import CaseStore
 
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 _STANDARD_BUDGET_S = 1800.0
 
 
@@ -191,7 +190,10 @@ def _how_to_go_on(name: str) -> str:
 
 
 def _seconds(text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text.strip())
-    if found is None or float(found[1]) == 0:
-        raise UsageError(f'"{text}" is no time.', "Write 90s, 30m or 2h.")
-    return float(found[1]) * _UNITS[found[2]]
+    try:
+        seconds = in_seconds(text)
+    except ValueError as error:
+        raise UsageError(str(error), "Write 90s, 30m or 2h.") from error
+    if not seconds:
+        raise UsageError("Nothing is learned in no time.", "Write 90s, 30m or 2h.")
+    return seconds

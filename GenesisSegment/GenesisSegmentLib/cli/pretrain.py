@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..core.durations import in_seconds
 from ..core.errors import InputError
 from ..core.jobs import Job
 from .consent import job_with_bar
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from ..engine.pretraining.material import Scan
     from ..engine.pretraining.recipe import EpochRecord, Pretrained, PretrainRecipe
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _PICTURED = 4
 _MOST_WORKERS = 8
 
@@ -208,10 +208,10 @@ def _size(text: str) -> tuple[int, int, int]:
 def _seconds(text: str | None) -> float | None:
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text.strip())
-    if not match:
-        raise UsageError(f'"{text}" is not a time.', "Give a number with s, m, h or d, such as 30m.")
-    return float(match[1]) * _UNITS[match[2]]
+    try:
+        return in_seconds(text)
+    except ValueError as error:
+        raise UsageError(str(error), "Give a number with s, m, h or d, such as 30m.") from error
 
 
 def _about(scans: Any, train: int, validation: int) -> str:

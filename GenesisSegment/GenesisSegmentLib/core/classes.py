@@ -55,6 +55,12 @@ def class_table() -> dict[int, StructureClass]:
     return {entry["index"]: _structure(entry) for entry in document["classes"]}
 
 
+@cache
+def class_slugs() -> dict[str, int]:
+    """The index of each class by its slug; do not change it."""
+    return {c.slug: index for index, c in class_table().items()}
+
+
 def all_classes() -> tuple[int, ...]:
     """Every class index, ascending."""
     return tuple(class_table())

@@ -12,6 +12,8 @@ from pathlib import Path
 
 HOME_VARIABLE, STORE_VARIABLE = "GENESIS_SEGMENT_HOME", "GENESIS_SEGMENT_STORE"
 _NAME = "GenesisSegment"
+DATABASE_NAME, BLOBS_NAME = "cases.sqlite", "blobs"
+"""What lies in the folder of the case store, beside the salt."""
 
 
 def data_home() -> Path:

@@ -16,11 +16,12 @@ from pathlib import Path
 
 from .errors import InputError
 from .files import fsync_folder, output_errors
+from .home import BLOBS_NAME, DATABASE_NAME
 
 SALT_NAME = "salt"
 _SALT_BYTES = 32
 _HASH = re.compile(r"[0-9a-f]{64}")
-_BELONGS_TO_SALT = ("cases.sqlite", "blobs")
+_BELONGS_TO_SALT = (DATABASE_NAME, BLOBS_NAME)
 """What lies beside a salt that has been used."""
 _MEND = "Bring the file back from a backup of this folder; without it, scans and patients are not known again."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .corrections import Acceptance
-from .home import outbox_folder, store_folder, versions_folder
+from .home import DATABASE_NAME, outbox_folder, store_folder, versions_folder
 from .identity import local_salt
 from .outbox import Outbox
 
@@ -37,7 +37,7 @@ class KeptCorrections:
 
     def has_any(self) -> bool:
         """Whether anything was ever accepted here, or a model version was made."""
-        places = (store_folder() / "cases.sqlite", versions_folder() / "v1", versions_folder() / "current.json")
+        places = (store_folder() / DATABASE_NAME, versions_folder() / "v1", versions_folder() / "current.json")
         return self.count_waiting() > 0 or any(place.exists() for place in places)
 
     def _outbox(self) -> Outbox:

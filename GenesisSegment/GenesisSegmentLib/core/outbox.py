@@ -29,6 +29,7 @@ from .files import atomic_file, fsync_folder, output_errors
 from .geometry import Box, Geometry
 from .i18n import _
 from .identity import hashed, is_hash
+from .sealed import seal, sealed
 from .volume import Source, Volume
 from .wire import MisfitError, build
 
@@ -126,7 +127,7 @@ class Outbox:
             _make_private(self._folder)
         path = self._folder / f"{time.time_ns():020d}-{acceptance.id}{SUFFIX}"
         with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-            self._write(_Writer(archive), acceptance)
+            seal(archive, _HEADER, asdict(self._write(_Writer(archive), acceptance)))
         return path
 
     def state_of(self, acceptance: Acceptance) -> str:
@@ -198,7 +199,7 @@ class Outbox:
             fsync_folder(path.parent)
         return aside
 
-    def _write(self, writer: _Writer, acceptance: Acceptance) -> None:
+    def _write(self, writer: _Writer, acceptance: Acceptance) -> _Header:
         volume = acceptance.volume
         if volume.voxels.dtype != np.int16:
             what = _("The CT holds {type} values where int16 is needed.").format(type=volume.voxels.dtype)
@@ -206,7 +207,7 @@ class Outbox:
         writer.stored(_VOXELS, _planes(volume.voxels), 2 * volume.voxels.size)
         case = self._case(volume, writer.sha256[_VOXELS])
         patient = hashed(self._salt, f"patient:{acceptance.patient}") if acceptance.patient else case
-        header = _Header(
+        return _Header(
             format=_FORMAT,
             id=acceptance.id,
             accepted=acceptance.accepted or now(),
@@ -224,7 +225,6 @@ class Outbox:
             classes=tuple(_write_class(writer, n, c) for n, c in enumerate(acceptance.classes, 1)),
             sha256=dict(writer.sha256),
         )
-        writer.finish(json.dumps(asdict(header), allow_nan=False, indent=1).encode("utf-8"))
 
     def _case(self, volume: Volume, voxels_sha256: str) -> str:
         uid = volume.source.series_uid
@@ -275,11 +275,6 @@ class _Writer:
         info = zipfile.ZipInfo(name)
         info.compress_type, info.file_size = zipfile.ZIP_DEFLATED, len(content)
         self._write(info, [memoryview(content)])
-
-    def finish(self, header: bytes) -> None:
-        """The last member, and its checksum as the comment of the archive."""
-        self.deflated(_HEADER, header)
-        self._archive.comment = self.sha256[_HEADER].encode("ascii")
 
     def _write(self, info: zipfile.ZipInfo, blocks: Iterable[memoryview]) -> None:
         digest = hashlib.sha256()
@@ -355,14 +350,7 @@ def _read(archive: zipfile.ZipFile) -> StoredAcceptance:
 
 
 def _read_header(archive: zipfile.ZipFile) -> _Header:
-    if archive.getinfo(_HEADER).file_size > _LARGEST_HEADER:
-        raise _DamagedError("correction.json is too large")
-    content = archive.read(_HEADER)
-    if hashlib.sha256(content).hexdigest().encode("ascii") != archive.comment:
-        raise _DamagedError("correction.json has another checksum")
-    document = json.loads(content)
-    if not isinstance(document, dict):
-        raise _DamagedError("correction.json is no object")
+    document = sealed(archive, _HEADER, _LARGEST_HEADER)
     if document.get("format") != _FORMAT:
         raise _NewerError(f"format {document.get('format')}")
     return build(_Header, document)

@@ -109,17 +109,6 @@ def _deviation(image: Any, one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs((one - other) @ corners).max())
 
 
-def _has_same_voxels(image: Any, to_world: np.ndarray, grid: Geometry) -> bool:
-    """Whether the voxels of an image are some of the lattice of ``grid``, its axes in any order and direction.
-
-    Slicer turns the axes of a left-handed CT when it reads it from a file, but not those of its segmentation.
-    """
-    change = _change(image, to_world, grid)
-    turn = np.rint(change)
-    is_turn = np.array_equal(turn[:3, :3] @ turn[:3, :3].T, np.eye(3))
-    return is_turn and np.abs((change - turn) @ _corners(image)).max() <= _ALIGNED
-
-
 def _start_on(image: Any, to_world: np.ndarray, grid: Geometry) -> tuple[int, int, int] | None:
     """Index of the first voxel of an image on the lattice of ``grid``; None where it lies on another lattice."""
     change = _change(image, to_world, grid)

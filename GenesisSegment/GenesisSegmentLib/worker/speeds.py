@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..core.errors import OutputError
 from ..core.files import atomic_file
-from ..engine.home import data_home
+from ..core.home import data_home
 
 
 @dataclass(frozen=True)

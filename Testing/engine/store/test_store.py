@@ -11,15 +11,13 @@ from sqlalchemy import create_engine, make_url
 from acceptance_builders import PATIENT, SERIES, acceptance, oblique, volume
 from GenesisSegmentLib.core.corrections import Acceptance, AcceptedClass
 from GenesisSegmentLib.core.errors import InputError
-from GenesisSegmentLib.core.home import HOME_VARIABLE
+from GenesisSegmentLib.core.home import HOME_VARIABLE, STORE_VARIABLE, store_folder
 from GenesisSegmentLib.core.outbox import Outbox
 from GenesisSegmentLib.core.volume import Source, Volume
 from GenesisSegmentLib.engine.store import (
     DATABASE_VARIABLE,
-    STORE_VARIABLE,
     CaseStore,
     TrainingRecord,
-    default_folder,
 )
 from GenesisSegmentLib.engine.store.records import StoreCounts
 from store_builders import a_round, all_bytes, same_masks, stored
@@ -196,7 +194,7 @@ def test_this_persons_store_lies_where_the_environment_says(tmp_path, url, monke
     monkeypatch.setenv(HOME_VARIABLE, str(tmp_path))
     monkeypatch.delenv(STORE_VARIABLE, raising=False)
     monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
-    assert default_folder() == tmp_path / "cases"
+    assert store_folder() == tmp_path / "cases"
     monkeypatch.setenv(STORE_VARIABLE, str(tmp_path / "elsewhere"))
     if url is not None:
         monkeypatch.setenv(DATABASE_VARIABLE, url)

@@ -8,7 +8,7 @@ from pathlib import Path
 from ..classes import all_classes
 from ..errors import GenesisError
 from ..protocol import Estimated, Failure, Ready
-from ..reports import DeviceInfo, ModelInfo
+from ..reports import ModelInfo
 from .learning_model import LearningModel
 from .ports import SceneParameters, SegmentState, SetupReport
 from .states import State, Trigger, after, is_allowed
@@ -172,12 +172,6 @@ class Model:
     def row(self, segment_id: str) -> SegmentState | None:
         """The segment of that ID, if there is one."""
         return next((row for row in self.rows if row.segment_id == segment_id), None)
-
-    def device_in_use(self) -> DeviceInfo | None:
-        """Where a run would go, as far as is known."""
-        name = self.estimate.device if isinstance(self.estimate, Estimated) else self.device
-        devices = self.ready.devices if self.ready else ()
-        return next((device for device in devices if device.name == name), None)
 
     def move(self, trigger: Trigger) -> None:
         """Follows the table of states.

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ...core.files import atomic_file
-from ..home import data_home
+from ...core.home import data_home
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-from ...core.classes import class_table
+from ...core.classes import class_slugs, class_table
 from ...core.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ class Channels:
 
     def own(self) -> tuple[str, ...]:
         """The labels that are not in the class table."""
-        slugs = {c.slug for c in class_table().values()}
-        return tuple(label for label in self.labels if label not in slugs)
+        return tuple(label for label in self.labels if label not in class_slugs())
 
     def cleared_by(self, kept: int, reviewed: int) -> bool:
         """Whether a voxel that a person gave to channel ``reviewed`` cannot belong to channel ``kept`` as well.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from ...core.classes import class_table
+from ...core.classes import class_slugs, class_table
 from ...core.corrections import BoxedMask
 from ...core.files import atomic_file
 from ...core.geometry import Box, Geometry
@@ -55,7 +55,7 @@ class Found:
 
     def segmentation(self) -> Segmentation:
         """The classes of the table among them."""
-        indices = _indices()
+        indices = class_slugs()
         masks = ((indices[label], mask.whole()) for label, mask in self.masks.items() if label in indices)
         known = tuple(sorted(indices[label] for label in self.masks if label in indices))
         return Segmentation(pack(masks, self.geometry.shape), self.geometry, known)
@@ -106,7 +106,7 @@ class Examiner:
     def __init__(
         self, model: ResolvedModel, labels: Sequence[str], wanted: Sequence[str], device: str = "auto"
     ) -> None:
-        indices, facts = _indices(), model.facts
+        indices, facts = class_slugs(), model.facts
         asked = {indices[name] for name in wanted if indices.get(name) in facts.classes}
         self._model = replace(model, facts=replace(facts, offered=tuple(sorted({*facts.offered, *asked}))))
         self._labels, self._device, self._job = tuple(labels), device, Job()
@@ -122,7 +122,7 @@ class Examiner:
         self._job.renew()
         job.on_cancel(self._job.cancel)
         job.check()
-        indices, classes = _indices(), self._model.facts.classes
+        indices, classes = class_slugs(), self._model.facts.classes
         table = tuple(sorted(indices[n] for n in wanted if indices.get(n) in classes))
         own = [name for name in wanted if name not in indices and name in self._labels]
         masks: dict[str, BoxedMask] = {}
@@ -173,7 +173,7 @@ def scores_of(found: Found, truth: Found) -> dict[str, Score]:
     """
     missing = {k: BoxedMask.of(np.zeros(m.shape, bool)) for k, m in truth.masks.items() if k not in found.masks}
     prediction = Found(found.geometry, {**found.masks, **missing})
-    indices, scores = _indices(), {}
+    indices, scores = class_slugs(), {}
     table = [label for label in truth.masks if label in indices]
     if table:
         reference = truth.segmentation()
@@ -213,7 +213,3 @@ def _own_score(found: BoxedMask, truth: BoxedMask, geometry: Geometry) -> Score:
 
 def _of_empty(found_ml: float) -> Score:
     return Score(EMPTY_ML / (EMPTY_ML + found_ml), is_empty=found_ml == 0)
-
-
-def _indices() -> dict[str, int]:
-    return {c.slug: c.index for c in class_table().values()}

@@ -11,7 +11,6 @@ from .sampling import SamplingRecipe, Sides
 if TYPE_CHECKING:
     from ..networks.universal import UniversalModel
 
-Precision = Literal["fp32", "bf16"]
 RATES: dict[Mode, float] = {"head": 1e-3, "decoder": 3e-4, "all": 1e-4}
 """Learning rates: the less may change, the faster it may."""
 

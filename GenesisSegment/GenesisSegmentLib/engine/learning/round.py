@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ...core.corrections import now
 from ...core.errors import Cancelled, GenesisError, InputError, OutputError
 from ...core.gate import decide
+from ...core.home import data_home
 from ...core.jobs import Job
 from ...core.rounds import ClassVerdict, Decision, PairedScore, RoundRecord, RoundState
-from ..home import data_home
 from ..models.cache import model_digest
 from ..models.catalogue import facts_document, facts_of, load_catalogue
 from ..models.resolved import ResolvedModel

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...core.classes import class_table
+from ...core.classes import class_slugs, class_table
 from ...core.errors import InputError
 from ...core.jobs import Job
 from ..devices import choose_device
@@ -65,7 +65,9 @@ def teach(lesson: Lesson, job: Job, gate: Callable[[], None], on_step: Callable[
     fresh = _prepared(lesson, lesson.fresh, spec, job, gate, notes)
     if not fresh:
         raise InputError("None of the accepted cases can be learned from.", " ".join(notes))
-    own = [label for record in (*lesson.fresh, *lesson.earlier) for label in record.labels if label not in _slugs()]
+    own = [
+        label for record in (*lesson.fresh, *lesson.earlier) for label in record.labels if label not in class_slugs()
+    ]
     channels = base.channels.extended(own)
     earlier = _prepared(lesson, lesson.earlier, spec, job, gate, notes) if request.replay else []
     again = remembered(earlier, lambda case: trace_of(base.network, base.channels, case, spec.window, request.seed))
@@ -131,7 +133,3 @@ def _prepared(
         except InputError as error:
             notes.append(f"Case {record.case[:12]} was left out: {error.what}")
     return cases
-
-
-def _slugs() -> set[str]:
-    return {c.slug for c in class_table().values()}

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core.errors import InputError
+from ...core.home import data_home
 from ...core.jobs import Job
-from ..home import data_home
 from .cache import FileCache
 from .offer import Consent, Licence, Offer, RemoteFile
 

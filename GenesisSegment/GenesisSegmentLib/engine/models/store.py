@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...core.errors import ModelError
+from ...core.home import data_home
 from ...core.jobs import Job
 from ...core.resources import resource
-from ..home import data_home
 from .cache import FileCache, State, model_digest
 from .catalogue import Catalogue, ModelEntry, load_catalogue, read_metadata
 from .offer import Consent, Offer

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from ... import __version__
-from ...core.classes import class_table
+from ...core.classes import class_slugs, class_table
 from ...core.corrections import Acceptance, AcceptedClass, new_acceptance_id, now
 from ...core.errors import InputError
 from ...core.geometry import Geometry
@@ -106,7 +106,7 @@ class Clinic:
 
 def _reference(patient: Patient) -> dict[str, np.ndarray]:
     path = patient.folder / "labels.nii.gz"
-    slugs = {c.slug: c.index for c in class_table().values()}
+    slugs = class_slugs()
     own = [label for label in patient.labels if label not in slugs]
     masks: dict[str, np.ndarray] = {}
     if len(own) < len(patient.labels):

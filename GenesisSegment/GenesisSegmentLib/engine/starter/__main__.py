@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ...core.durations import in_seconds
 from ...core.resources import resource
 from .cases import training_cases
 from .model_card import write_model_card
 from .release import measure_starter, ship
 from .train import StarterTraining, TrainingRecipe
-
-_UNITS = {"s": 1, "m": 60, "h": 3600}
-
-
-def seconds(text: str) -> float:
-    """Seconds of a span such as 90m, 2h or 45s."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", text.strip())
-    if not match:
-        raise typer.BadParameter("give a number with s, m or h, such as 90m")
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def main(
@@ -38,7 +28,10 @@ def main(
 ) -> None:
     """Train the starter model on openly licensed cases, ship it, measure it, write its model card."""
     folder = models or resource("Models")
-    recipe = TrainingRecipe(budget_s=seconds(budget))
+    try:
+        recipe = TrainingRecipe(budget_s=in_seconds(budget))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
     cases = list(training_cases(data))
     if not measure_only:
         training = StarterTraining(cases, work, recipe, device=device, report=typer.echo)

@@ -36,7 +36,6 @@ class TrainingRecipe:
     classes: tuple[int, ...] = (1, 2, 3, 6, 7, 8, 9, 16, 17, 21)
     learning_rate: float = 1.5e-3
     weight_decay: float = 1e-4
-    warm_up: float = 0.02
     average_decay: float = 0.997
     absent_classes: int = 3
     checkpoint_every_s: float = 120.0

@@ -7,8 +7,6 @@ stores with different salts a scan is known by its voxels; a patient is known by
 
 from __future__ import annotations
 
-import hashlib
-import json
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -22,6 +20,7 @@ from ...core.files import atomic_file
 from ...core.identity import is_hash
 from ...core.jobs import Job
 from ...core.rounds import Split
+from ...core.sealed import seal, sealed
 from ...core.wire import MisfitError, build
 from .blobs import BlobStore
 from .database import reading, writing
@@ -68,14 +67,12 @@ def export_archive(engine: Engine, blobs: BlobStore, path: Path, only: Sequence[
     needed = sorted({name for entry in entries for name in entry.blobs})
     splits = {entry.patient: people[entry.patient].split for entry in entries}
     manifest = _Manifest(_FORMAT, entries, splits, {entry.id: digest for entry, digest in found})
-    document = json.dumps(asdict(manifest), indent=1, allow_nan=False).encode("utf-8")
     with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for done, name in enumerate(needed, 1):
             blobs.read(name)  # raises where it is damaged
             archive.write(blobs.path(name), _member(name))
             job.advance("exporting", done / len(needed))
-        archive.writestr(_MANIFEST, document, zipfile.ZIP_DEFLATED)
-        archive.comment = hashlib.sha256(document).hexdigest().encode("ascii")
+        seal(archive, _MANIFEST, asdict(manifest))
     return path
 
 
@@ -136,12 +133,7 @@ def _insert(connection: Connection, manifest: _Manifest, keys: Mapping[str, Sequ
 
 
 def _manifest(archive: zipfile.ZipFile, path: Path) -> _Manifest:
-    if archive.getinfo(_MANIFEST).file_size > _LARGEST_MANIFEST:
-        raise ValueError("the manifest is too large")
-    content = archive.read(_MANIFEST)
-    if hashlib.sha256(content).hexdigest().encode("ascii") != archive.comment:
-        raise ValueError("the manifest has another checksum")
-    document = json.loads(content)
+    document = sealed(archive, _MANIFEST, _LARGEST_MANIFEST)
     if document.get("format") != _FORMAT:
         what = f"{path.name} was written by a newer version of GenesisSegment."
         raise InputError(what, "Update GenesisSegment on this machine.")

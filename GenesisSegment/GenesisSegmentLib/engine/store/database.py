@@ -18,8 +18,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
 from ...core.errors import GenesisError, InputError, OutputError, ResourceError
+from ...core.home import DATABASE_NAME
 
-FILE_NAME = "cases.sqlite"
 _BUSY_S = 60.0
 _LOCK_KEY = 0x67656E65  # any number that all writers share
 _PRAGMAS = ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON")
@@ -53,7 +53,7 @@ def open_engine(folder: Path, url: str | None) -> Engine:
         InputError: ``url`` is none, or its driver is not installed.
     """
     try:
-        parsed = make_url(url) if url else make_url("sqlite://").set(database=str(folder / FILE_NAME))
+        parsed = make_url(url) if url else make_url("sqlite://").set(database=str(folder / DATABASE_NAME))
         if parsed.drivername in ("postgresql", "postgres"):
             parsed = parsed.set(drivername="postgresql+psycopg")
         if parsed.get_backend_name() == "sqlite":

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ...core.classes import class_table
+from ...core.classes import class_slugs, class_table
 from ...core.errors import InputError, OutputError
 from ...core.files import atomic_folder
 from ...core.jobs import Job
@@ -130,7 +130,7 @@ def _painted(store: CaseStore, record: Record, values: dict[str, int], ignore: i
 def _labels(records: Sequence[Record]) -> list[str]:
     """The classes that were reviewed in any case: those of the table in its order, lesions last, then own ones."""
     used = {label for record in records for label in record.labels}
-    order = [c.slug for c in class_table().values()]
+    order = list(class_slugs())
     return sorted(used, key=lambda label: (order.index(label) if label in order else len(order), label))
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Engine, insert, select
 from ...core.corrections import AcceptedClass, BoxedMask
 from ...core.errors import InputError
 from ...core.geometry import Box
-from ...core.home import data_home
+from ...core.home import BLOBS_NAME, store_folder
 from ...core.identity import hashed, local_salt
 from ...core.jobs import Job
 from ...core.rounds import RoundRecord
@@ -46,13 +46,7 @@ from .voxels import Content, mask_content, read_mask, read_volume, scan_keys, vo
 if TYPE_CHECKING:
     from ...core.outbox import Outbox, StoredAcceptance
 
-STORE_VARIABLE, DATABASE_VARIABLE = "GENESIS_SEGMENT_STORE", "GENESIS_SEGMENT_DATABASE"
-
-
-def default_folder() -> Path:
-    """The folder of this person's store: ``cases`` in the data folder, or what ``GENESIS_SEGMENT_STORE`` names."""
-    chosen = os.environ.get(STORE_VARIABLE)
-    return Path(chosen).expanduser().absolute() if chosen else data_home() / "cases"
+DATABASE_VARIABLE = "GENESIS_SEGMENT_DATABASE"
 
 
 class CaseStore:
@@ -60,7 +54,7 @@ class CaseStore:
 
     def __init__(self, folder: Path, engine: Engine, salt: bytes) -> None:
         self._folder, self._engine, self._salt = folder, engine, salt
-        self._blobs = BlobStore(folder / "blobs")
+        self._blobs = BlobStore(folder / BLOBS_NAME)
 
     @classmethod
     def open(cls, folder: Path, url: str | None = None) -> CaseStore:
@@ -86,7 +80,7 @@ class CaseStore:
         Raises:
             GenesisError: see :meth:`open`.
         """
-        return cls.open(default_folder(), os.environ.get(DATABASE_VARIABLE))
+        return cls.open(store_folder(), os.environ.get(DATABASE_VARIABLE))
 
     def close(self) -> None:
         """Gives its connections back."""

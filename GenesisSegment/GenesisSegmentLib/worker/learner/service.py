@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import GenesisError
+from ...core.home import DATABASE_NAME, store_folder
 from ...core.jobs import Job
 from ...core.learning_messages import (
     Ingest,
@@ -134,9 +135,7 @@ def is_a_lock_held() -> bool:
 
 def _is_database_locked() -> bool:
     """Of SQLite; in PostgreSQL nobody waits for rows that another has added."""
-    from ...engine.store import default_folder
-
-    file = default_folder() / "cases.sqlite"
+    file = store_folder() / DATABASE_NAME
     if not file.is_file():
         return False
     try:
