@@ -60,6 +60,18 @@ def acceptance(ct: Volume | None = None, **changes: Any) -> Acceptance:
     return Acceptance(volume=ct, **{**values, **changes})
 
 
+def of_two_models(ct: Volume | None = None, **changes: Any) -> Acceptance:
+    """The liver as the starter proposed it, the spleen as v3 did, and a structure that nobody proposed."""
+    ct = ct or volume()
+    liver, spleen, own, _gone = _classes(ct.geometry.shape)
+    classes = (
+        AcceptedClass("liver", liver.boxed, liver.boxed_proposed, MODEL, "5" * 64),
+        AcceptedClass("spleen", spleen.boxed, spleen.boxed_proposed, "v3", "3" * 64),
+        own,
+    )
+    return acceptance(ct, classes=classes, **changes)
+
+
 def _classes(shape: tuple[int, int, int]) -> tuple[AcceptedClass, ...]:
     liver, spleen = np.zeros(shape, bool), np.zeros(shape, bool)
     liver[1:5, 2:5, 1:4], spleen[2:4, 1:3, 3:5] = True, True

@@ -152,12 +152,16 @@ def write_blob_ct(path: Path) -> Path:
     return write_nifti(path, blob_ct(shape, affine), affine)
 
 
-def write_blob_model(path: Path) -> Path:
-    """A model in the form of the starter that takes everything brighter than 170 HU for liver and finds no spleen."""
-    numbers = np.zeros((1, 2, 153), np.float32)  # first, second and third layer of the head, then their constants
+def write_blob_model(path: Path, own: tuple[str, ...] = ()) -> Path:
+    """A model in the form of the starter that takes everything brighter than 170 HU for liver and finds no spleen.
+
+    Structures of one's ``own`` are the same as the liver.
+    """
+    count = 2 + len(own)
+    numbers = np.zeros((1, count, 153), np.float32)  # first, second and third layer of the head, then their constants
     numbers[0, :, [0, 64]] = 1
     numbers[0, :, 128] = 40
-    numbers[0, :, 152] = -100, -40 * 0.85
+    numbers[0, :, 152] = -100, *[-40 * 0.85] * (count - 1)
     kernel = np.zeros((8, 1, 1, 1, 1), np.float32)
     kernel[0] = 1
     graph = helper.make_graph(
@@ -169,7 +173,7 @@ def write_blob_model(path: Path) -> Path:
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 1, None, None, None])],
         [
             helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, 8, None, None, None]),
-            helper.make_tensor_value_info("numbers", TensorProto.FLOAT, [1, 2, 153]),
+            helper.make_tensor_value_info("numbers", TensorProto.FLOAT, [1, count, 153]),
         ],
         [numpy_helper.from_array(kernel, "kernel"), numpy_helper.from_array(numbers, "constant")],
     )
@@ -179,6 +183,7 @@ def write_blob_model(path: Path) -> Path:
         "architecture": "starter",
         "classes": [SPLEEN, LIVER],
         "offered": [SPLEEN, LIVER],
+        "own": list(own),
         "preprocessing": {
             "orientation": "RAS",
             "spacing_mm": [4.0, 4.0, 4.0],

@@ -50,16 +50,31 @@ runpy.run_module("GenesisSegmentLib.worker", run_name="__main__", alter_sys=True
 """
 
 
-def put_python_on_path(folder: Path, monkeypatch: Any) -> None:
-    """Makes a program ``PythonSlicer`` that is this Python, so that the module starts the real worker.
+SHORT_LEARNER = """
+import runpy, sys
+from dataclasses import replace
+from GenesisSegmentLib.worker.learner.rounds import Rounds
+run = Rounds.run
+Rounds.run = lambda self, command, job, send: run(self, replace(command, steps=2, budget_s=0.0), job, send)
+assert sys.argv[1:3] == ["-m", "GenesisSegmentLib.worker.learner"], sys.argv
+del sys.argv[1:3]
+runpy.run_module("GenesisSegmentLib.worker.learner", run_name="__main__", alter_sys=True)
+"""
 
-    It rests after every early organ, so that a person has time to act during a run, however fast the machine is.
+
+def put_python_on_path(folder: Path, monkeypatch: Any) -> None:
+    """Makes a program ``PythonSlicer`` that is this Python, so that the module starts the real worker and learner.
+
+    The worker rests after every early organ, so that a person has time to act during a run, however fast the machine
+    is. The learner's rounds take two steps each.
     """
     folder.mkdir()
     program = folder / "PythonSlicer"
-    resting = folder / "resting_worker.py"
+    resting, short = folder / "resting_worker.py", folder / "short_learner.py"
     resting.write_text(RESTING_WORKER, encoding="utf-8")
-    program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(resting))} "$@"\n')
+    short.write_text(SHORT_LEARNER, encoding="utf-8")
+    worker, learner = (shlex.join([sys.executable, str(script)]) for script in (resting, short))
+    program.write_text(f'#!/bin/sh\ncase "$*" in *.learner*) exec {learner} "$@";; esac\nexec {worker} "$@"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 

@@ -17,13 +17,13 @@ from GenesisSegmentLib.core.jobs import Job
 from GenesisSegmentLib.core.outbox import StoredAcceptance
 from GenesisSegmentLib.core.volume import Source, Volume
 from GenesisSegmentLib.engine.learning.evaluation import Found
-from GenesisSegmentLib.engine.learning.proving import Contender
 from GenesisSegmentLib.engine.learning.recipe import Learned, LearningRecipe
 from GenesisSegmentLib.engine.learning.round import Surroundings
 from GenesisSegmentLib.engine.learning.round_folder import RoundFolders
 from GenesisSegmentLib.engine.learning.teaching import Lesson, Taught
 from GenesisSegmentLib.engine.learning.versions import VersionStore
 from GenesisSegmentLib.engine.models.catalogue import load_catalogue
+from GenesisSegmentLib.engine.models.resolved import ResolvedModel
 from GenesisSegmentLib.engine.models.store import ModelStore
 from GenesisSegmentLib.engine.phantom import phantom_ct, phantom_labels
 from GenesisSegmentLib.engine.store import CaseStore
@@ -32,6 +32,8 @@ SALT = bytes(range(32))
 """Of the program that accepted; the store need not know it."""
 SPACING_MM = 8.0
 KIDNEYS = {2: 3, 3: 2}
+MOVED = ("liver", "pancreas")
+"""What a poor model finds in the wrong place."""
 
 Distort = Callable[[np.ndarray], np.ndarray]
 
@@ -70,12 +72,21 @@ def an_acceptance(number: int, classes: Sequence[int | str] = (6,), is_swapped: 
     return StoredAcceptance(whole, case, hashed(SALT, f"patient:{number}"))
 
 
-def a_store(folder: Path, patients: int = 5, classes: Sequence[int | str] = (6,), swapped: bool = False) -> CaseStore:
-    """A store with so many patients; of the first five, numbers 2 (holdout) and 4 judge."""
+def a_store(
+    folder: Path, patients: int = 5, classes: Sequence[int | str] = (6,), swapped: bool = False, times: int = 1
+) -> CaseStore:
+    """A store with so many patients; of the first five, numbers 2 (holdout) and 4 judge.
+
+    All is accepted so many ``times``: what is accepted again is confirmed.
+    """
     store = CaseStore.open(folder)
     for number in range(patients):
         is_poisoned = swapped and number not in (2, 4)
-        store.add(an_acceptance(number, classes, is_poisoned))
+        stored = an_acceptance(number, classes, is_poisoned)
+        for n in range(times):
+            store.add(
+                replace(stored, acceptance=replace(stored.acceptance, id=f"a{number}-{n}" if n else f"a{number}"))
+            )
     return store
 
 
@@ -87,29 +98,33 @@ def teach_nothing(lesson: Lesson, job: Job, gate: Callable[[], None], on_step: C
         job.advance("learning", step / 2)
         on_step(step, 1.0 / step)
     learned = Learned(lesson.base.network, 2, (1.0, 0.5), 1.0, LearningRecipe())
-    return Taught(learned, lesson.base.channels)
+    return Taught(learned, lesson.base.channels, tuple(record.case for record in lesson.fresh))
 
 
 @dataclass
 class Finder:
-    """Finds the phantom's own labels, ``shifted`` so many voxels to the right."""
+    """Finds the phantom's own labels: ``MOVED`` ones ``shift`` voxels too far to the right, a ``lost`` one nowhere."""
 
     shift: int
+    lost: str = ""
 
     def find(self, volume: Volume, wanted: Sequence[str], job: Job) -> Found:
         job.check()
         number = next(n for n in range(20) if np.array_equal(a_scan(n)[0].voxels, volume.voxels))
         labels = a_scan(number)[1]
         indices = {c.slug: c.index for c in class_table().values()}
-        masks = {name: np.roll(labels == indices.get(name, 1), self.shift, axis=0) for name in wanted}
+        masks = {name: (labels == indices.get(name, 1)) & (name != self.lost) for name in wanted}
+        masks |= {name: np.roll(masks[name], self.shift, axis=0) for name in MOVED if name in masks}
         return Found(volume.geometry, {name: BoxedMask.of(mask) for name, mask in masks.items()})
 
 
-def models_that_shift(before: int, after: int) -> Callable[[str], Callable[[Contender, Sequence[str]], Finder]]:
-    """In the place of both models: how far off they are."""
+def models_that_shift(
+    before: int, after: int, lost: str = ""
+) -> Callable[[str], Callable[[ResolvedModel, Sequence[str]], Finder]]:
+    """In the place of both models: how far off they are, and what the new one has ``lost``."""
 
-    def open_on(device: str) -> Callable[[Contender, Sequence[str]], Finder]:
-        return lambda contender, wanted: Finder(after if contender.model.name == "the new model" else before)
+    def open_on(device: str) -> Callable[[ResolvedModel, Sequence[str]], Finder]:
+        return lambda model, wanted: Finder(after, lost) if model.name == "the new model" else Finder(before)
 
     return open_on
 

@@ -128,7 +128,8 @@ class FakeScene:
     def segmentation_of(self, volume_id: str) -> str | None:
         return self.results.get(volume_id)
 
-    def write_partial(self, snapshot, class_index, box, mask) -> None:
+    def writing_partial(self, snapshot, class_index, box, mask) -> Pieces[None]:
+        yield from self._in_pieces()
         self._refuse("write_partial")
         self.calls.append(("write_partial", snapshot.node_id, class_index, box, int(mask.sum())))
 
@@ -183,7 +184,9 @@ class FakeScene:
     def set_visible(self, segmentation_id, segment_id, is_visible) -> None:
         self._change(segmentation_id, segment_id, is_visible=is_visible)
 
-    def reset_to_proposal(self, segmentation_id, segment_id) -> None:
+    def resetting(self, segmentation_id, segment_id) -> Pieces[None]:
+        yield from self._in_pieces()
+        self._refuse("resetting")
         self.calls.append(("reset", segment_id))
         self._change(segmentation_id, segment_id, changed_voxels=0)
 

@@ -12,9 +12,13 @@ import pytest
 from acceptance_builders import acceptance
 from builders import a_ct_volume, an_oblique_geometry, ct_voxels, write_dicom_series
 from cli_builders import finish, run, start
+from GenesisSegmentLib.core.errors import OutputError
 from GenesisSegmentLib.core.geometry import Geometry
 from GenesisSegmentLib.core.home import STORE_VARIABLE, outbox_folder
 from GenesisSegmentLib.core.outbox import Outbox
+from GenesisSegmentLib.core.rounds import RoundRecord
+from GenesisSegmentLib.engine.learning.report import Picture, RoundReport, write_report
+from GenesisSegmentLib.engine.learning.round_folder import RoundFolders
 from GenesisSegmentLib.engine.store import DATABASE_VARIABLE, CaseStore
 from store_builders import all_bytes
 
@@ -133,6 +137,18 @@ def test_a_dicom_series_is_known_again_and_its_patient_is_not_written_down(folde
     assert b"1.2.826" not in content
 
 
+def test_anonymised_series_are_of_one_patient_only_within_a_study(folder, tmp_path):
+    geometry = an_oblique_geometry()
+    labels = write_labels(tmp_path / "labels.nii.gz", label_values(geometry.shape), geometry)
+    patients = []
+    for n, study in enumerate(("1.2.3", "1.2.3", "1.2.4")):
+        tags = {"PatientID": "ANON^", "StudyInstanceUID": study}
+        write_dicom_series(tmp_path / str(n), ct_voxels(geometry.shape, seed=n), geometry, **tags)
+        patients.append(run("cases", "add", tmp_path / str(n), labels, "--json").document["patient"])
+    assert patients[0] == patients[1] != patients[2]
+    assert b"1.2.3" not in all_bytes(folder)
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [
@@ -152,6 +168,26 @@ def test_labels_on_another_grid_are_refused(folder, tmp_path, ct):
     labels = write_labels(tmp_path / "labels.nii.gz", label_values(moved.shape), moved)
     ended = run("cases", "add", ct, labels, "--json")
     assert (ended.code, ended.document["error"]["code"]) == (3, "geometry")
+
+
+def test_a_deleted_case_is_in_no_report_though_the_first_try_is_interrupted(folder, ct, labels, tmp_path, monkeypatch):
+    case = run("cases", "add", ct, labels, "--json").document["case"]
+    rounds, png = RoundFolders.of_this_person(), tmp_path / "a.png"
+    png.write_bytes(b"a slice")
+    around = rounds.new()
+    record = RoundRecord("r", "rejected", "", "starter", "v1", "", "", 1)
+    pictures = (Picture(png, "The loss"), Picture(png, "The liver", case), Picture(png, "Of another", "0" * 64))
+    report = write_report(around.path, RoundReport(record, ("starter",), "", pictures=pictures))
+    with monkeypatch.context() as patched:
+        patched.setattr(CaseStore, "delete", lambda store, name: (_ for _ in ()).throw(OutputError("Full.", "Later.")))
+        assert run("cases", "delete", case, "--yes", "--json").code != 0
+    assert report.read_text().count("<img") == 2, "the pictures went first"
+    assert run("cases", "delete", case, "--yes", "--json").code == 0
+    html = report.read_text()
+    assert html.count("<img") == 2
+    assert "The liver" in html
+    assert "taken out when its case was deleted" in html
+    assert run("cases", "list", "--json").document["cases"] == []
 
 
 def test_list_show_and_delete_tell_of_a_case(folder, ct, labels, monkeypatch):

@@ -94,6 +94,13 @@ def test_the_table_of_patients_joins_files(cts, tmp_path):
         find_scans(cts, table / "missing")
 
 
+def test_anonymised_series_are_joined_by_their_study(tmp_path):
+    for name, study in (("a", "1.2.3"), ("b", "1.2.3"), ("c", "1.2.4")):
+        series(tmp_path / name, PatientID="ANON", StudyInstanceUID=study)
+    patients = [scan.patient for scan in find_scans([tmp_path / name for name in "abc"], None)]
+    assert patients[0] == patients[1] != patients[2]
+
+
 def test_dicom_series_of_one_patient_are_joined(tmp_path):
     for name, patient in (("a", "ID-1"), ("b", "ID-1"), ("c", "ID-2"), ("d", "")):
         series(tmp_path / name, PatientID=patient)

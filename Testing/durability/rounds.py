@@ -21,13 +21,13 @@ from GenesisSegmentLib.core.jobs import Job
 from GenesisSegmentLib.core.rounds import ENDED, GateRule
 from GenesisSegmentLib.core.volume import Volume
 from GenesisSegmentLib.engine.learning.evaluation import Found
-from GenesisSegmentLib.engine.learning.proving import Contender
 from GenesisSegmentLib.engine.learning.recipe import LearningRecipe
 from GenesisSegmentLib.engine.learning.round import Surroundings, run_round
 from GenesisSegmentLib.engine.learning.round_folder import RoundFolders, RoundRequest
 from GenesisSegmentLib.engine.learning.teaching import Lesson, Taught
 from GenesisSegmentLib.engine.learning.trainer import Learner
 from GenesisSegmentLib.engine.models.catalogue import load_catalogue
+from GenesisSegmentLib.engine.models.resolved import ResolvedModel
 from GenesisSegmentLib.engine.models.store import ModelStore
 from learning_builders import CHANNELS, a_case, a_network
 
@@ -71,7 +71,8 @@ def _teach(lesson: Lesson, job: Job, gate: Callable[[], None], on_step: Callable
     learned = Learner(
         a_network(), CHANNELS, [a_case(side=16)], recipe, folder, job, gate=gate, stage="learning", on_step=on_step
     ).run()
-    return Taught(replace(learned, network=lesson.base.network), lesson.base.channels)
+    fresh = tuple(record.case for record in lesson.fresh)
+    return Taught(replace(learned, network=lesson.base.network), lesson.base.channels, fresh)
 
 
 class _Finder:
@@ -90,8 +91,8 @@ class _Finder:
         return Found(volume.geometry, {name: BoxedMask.of(mask) for name, mask in masks.items()})
 
 
-def _open_finder(device: str) -> Callable[[Contender, Sequence[str]], Any]:
-    return lambda contender, wanted: _Finder(contender.model.name == "the new model")
+def _open_finder(device: str) -> Callable[[ResolvedModel, Sequence[str]], Any]:
+    return lambda model, wanted: _Finder(model.name == "the new model")
 
 
 def _check(world: World) -> Iterator[str]:

@@ -167,10 +167,10 @@ def test_a_starter_that_is_not_there_is_said_and_no_failure(monkeypatch) -> None
 
 
 def test_a_fast_path_that_is_off_is_no_failure(monkeypatch) -> None:
-    from GenesisSegmentLib.engine.inference import selftest
+    from GenesisSegmentLib.engine.inference import paths
 
-    real = selftest.forward
-    monkeypatch.setattr(selftest, "forward", lambda n, i, c, paths: real(n, i, c, paths) * (-1 if paths else 1))
+    real = paths.forward
+    monkeypatch.setattr(paths, "forward", lambda n, i, c, chosen: real(n, i, c, chosen) * (-1 if chosen else 1))
     figures = cases.network(TINY, Job())
     assert figures
     assert all(figure.note.startswith("off") for figure in figures)

@@ -21,7 +21,7 @@ from segmenter_builders import FUNCTIONS, a_grid, a_segmenter, abdomen
 
 def need_of(volume: Volume) -> MemoryNeed:
     shape = input_frame(volume, SPEC).shape
-    return memory_need(shape, volume.geometry, SPEC.window, len(SPEC.offered), SPEC)
+    return memory_need(shape, volume.geometry, SPEC.window, SPEC.offered, SPEC)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_memory_is_planned_before_anything_is_resampled(monkeypatch, recipe, spe
 def test_the_published_recipe_needs_memory_for_every_class_three_times() -> None:
     volume = abdomen(a_grid())
     shape = published_frame(volume, SPEC).shape
-    few, many = (published_need(shape, volume.geometry, classes, SPEC) for classes in (16, 32))
+    few, many = (published_need(shape, volume.geometry, tuple(range(1, n + 1)), SPEC) for n in (16, 32))
     voxels = np.prod(input_frame(volume, SPEC).shape)
     assert few.ring == many.ring == 0
     assert many.host > few.host
@@ -85,14 +85,14 @@ def test_the_published_recipe_leaves_a_gpu_that_is_too_small() -> None:
 
 
 def test_memory_needed_grows_with_the_classes_and_not_with_the_length() -> None:
-    native = a_grid()
-    few = memory_need((40, 40, 60), native, (16, 16, 16), 2, SPEC)
-    many = memory_need((40, 40, 60), native, (16, 16, 16), 32, SPEC)
-    long = memory_need((40, 40, 600), native, (16, 16, 16), 32, SPEC)
+    native, two, all_of_them = a_grid(), (1, 2), tuple(range(1, 33))
+    few = memory_need((40, 40, 60), native, (16, 16, 16), two, SPEC)
+    many = memory_need((40, 40, 60), native, (16, 16, 16), all_of_them, SPEC)
+    long = memory_need((40, 40, 600), native, (16, 16, 16), all_of_them, SPEC)
     assert few.ring < many.ring == long.ring == (4 * 32 + 4) * 40 * 40 * 16
     assert long.network == many.network
     assert long.host < 40 * 40 * 40 * 600 + many.host  # bytes per voxel, however many classes
-    assert memory_need((16, 16, 16), native, (16, 16, 16), 2, SPEC).ring == 0
+    assert memory_need((16, 16, 16), native, (16, 16, 16), two, SPEC).ring == 0
 
 
 class FullGpu(StandIn):

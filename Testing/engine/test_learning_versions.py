@@ -74,10 +74,8 @@ def test_a_version_without_classes_of_the_table_cannot_be_used(store):
     add(store, facts=replace(ENTRY.facts, offered=()))
     with pytest.raises(ModelError, match="structures of your own"):
         store.use("v1")
-    with pytest.raises(ModelError, match="structures of your own"):
-        store.resolve("v1")
     assert not store["v1"].is_offered
-    assert store.opened("v1").name == "v1", "it can be learned further"
+    assert store.resolve("v1").name == "v1", "it can be learned further, and asked for by its name"
 
 
 def test_a_damaged_file_is_neither_resolved_nor_switched_on(store):
@@ -149,7 +147,7 @@ def test_an_unwritable_folder_is_told_and_leaves_nothing(store, monkeypatch):
 def test_a_trial_says_so_and_carries_its_licence(store):
     add(store, state="unproven", note="Adapted from Starter.")
     model = store.resolve("v1")
-    assert model.notes[0] == "v1 is a trial: it is not proven to be better than starter."
+    assert model.notes[0] == "v1 is a trial: it is not proven to be better than the model that was in use before."
     assert model.notes[1] == "Adapted from Starter."
     assert model.licence == ENTRY.licence
 

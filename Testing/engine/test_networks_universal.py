@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from threading import Thread
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from GenesisSegmentLib.engine.networks import universal
 from GenesisSegmentLib.engine.networks.universal import UniversalModel, apply_head
 
 CLASSES = 32
@@ -94,17 +97,48 @@ def test_asked_channels_are_those_of_the_full_output_in_the_asked_order(model: U
     torch.testing.assert_close(some, full[:, [31, 5, 0]], rtol=1e-9, atol=1e-9)
 
 
-def test_head_in_pieces_equals_the_head_at_once_and_with_gradients() -> None:
+def test_head_in_pieces_equals_the_head_at_once_and_with_gradients(monkeypatch) -> None:
+    monkeypatch.setattr(universal, "_CHUNK_VOXELS", 7)
     torch.manual_seed(0)
     features = torch.randn(2, 8, 5, 4, 3, dtype=torch.float64)
     numbers = torch.randn(2, 7, 153, dtype=torch.float64, requires_grad=True)
-    whole = apply_head(features, numbers, chunk_voxels=7)
+    whole = apply_head(features, numbers)
     with torch.no_grad():
-        pieces = apply_head(features, numbers, chunk_voxels=7)
+        pieces = apply_head(features, numbers)
     torch.testing.assert_close(pieces, whole.detach(), rtol=1e-9, atol=1e-9)
     whole.sum().backward()
     assert torch.isfinite(numbers.grad).all()
     assert (numbers.grad[:, :, 152] == 60).all()  # The last bias reaches each of the 60 voxels once.
+
+
+def test_head_leaves_threads_to_those_who_come_after() -> None:
+    before, seen = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        with torch.no_grad():
+            apply_head(torch.randn(1, 8, 4, 4, 4), torch.randn(1, 2, 153))
+        later = Thread(target=lambda: seen.append(torch.get_num_threads()))
+        later.start()
+        later.join()
+        assert seen == [2]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_head_works_in_inference_mode_too() -> None:
+    features, numbers = torch.randn(1, 8, 4, 4, 4), torch.randn(1, 2, 153)
+    with torch.no_grad():
+        expected = apply_head(features, numbers)
+    with torch.inference_mode():
+        assert torch.equal(apply_head(features.clone(), numbers.clone()), expected)
+
+
+def test_head_of_bfloat16_is_computed_in_single_precision() -> None:
+    features, numbers = torch.randn(1, 8, 4, 4, 4).bfloat16(), torch.randn(1, 2, 153).bfloat16()
+    with torch.no_grad():
+        found = apply_head(features, numbers)
+        assert torch.equal(found, apply_head(features.float(), numbers.float()))
 
 
 def test_items_of_a_batch_have_their_own_class_weights(model: UniversalModel) -> None:

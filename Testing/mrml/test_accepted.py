@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ from GenesisSegmentLib.core.classes import class_table
 from GenesisSegmentLib.core.corrections import Acceptance
 from GenesisSegmentLib.core.errors import GeometryError, InputError
 from GenesisSegmentLib.core.geometry import Box
+from GenesisSegmentLib.core.identity import patient_text
 from GenesisSegmentLib.core.outbox import Outbox
 from GenesisSegmentLib.core.pieces import finished
-from GenesisSegmentLib.mrml.accepted import patient_id
+from GenesisSegmentLib.mrml.accepted import patient_of
 from GenesisSegmentLib.mrml.editing import Edit
 from GenesisSegmentLib.mrml.nodes import GoneError
-from GenesisSegmentLib.mrml.tags import set_reviewed
+from GenesisSegmentLib.mrml.proposal import proposal_of
+from GenesisSegmentLib.mrml.tags import RUN_TAG, set_reviewed, tag_of
 from GenesisSegmentLib.mrml.writing import segments_of
 from mrml_builders import (
     LIVER,
@@ -24,10 +27,12 @@ from mrml_builders import (
     RIGHT_KIDNEY,
     SHAPE,
     SPLEEN,
+    TEXT,
     add_transform,
     add_volume,
     box_mask,
     grid_of,
+    layers_of,
     masks_of_a_patient,
     segment,
     slicer_centroid,
@@ -139,17 +144,59 @@ def test_the_model_of_the_proposal_is_named(scene, node):
     assert found.names == ("Liver",)
 
 
+def run_again(scene, node, model: str, index: int) -> None:
+    """Another model looks for one class alone."""
+    snapshot = scene.snapshot(node.GetNodeReferenceID("referenceImageGeometryRef"))
+    text = replace(TEXT, model=model, model_sha256="cd" * 32)
+    scene.write_result(snapshot, layers_of({index: masks_of_a_patient()[index]}, SHAPE), text, [])
+
+
+@pytest.mark.parametrize("model", ["v3", "my model|2: 50%.onnx"])
+def test_every_structure_names_the_model_that_proposed_it(scene, node, model):
+    run_again(scene, node, model, SPLEEN)
+    add_own(node, "Sarcoma", box_mask(SHAPE, (10, 14), (2, 9), (1, 4)))
+    review(node, LIVER, SPLEEN)
+    found = reviewed(scene, node)
+    models = {c.label: (c.model, c.model_sha256) for c in found.classes}
+    assert models == {"liver": ("starter", "ab" * 32), "spleen": (model, "cd" * 32), "Sarcoma": ("", "")}
+    tag = tag_of(node.GetSegmentation().GetSegment(SLUGS[SPLEEN]), RUN_TAG)
+    assert not set(tag) & set("|:"), "Slicer separates tags by these in a .seg.nrrd"
+
+
+def test_after_undo_a_structure_names_the_model_of_before(editor, scene, node):
+    run_again(scene, node, "v3", LIVER)
+    review(node, LIVER)
+    assert reviewed(scene, node).classes[0].model == "v3"
+    scene.forget_guarded()
+    editor.undo()
+    review(node, LIVER)
+    assert reviewed(scene, node).classes[0].model == "starter"
+
+
+def test_a_structure_of_an_older_version_leaves_the_model_to_the_acceptance(scene, node):
+    for kept in (node, proposal_of(node)):
+        for _id, part in segments_of(kept):
+            part.SetTag(RUN_TAG, "0123456789abcdef")
+    review(node, LIVER)
+    found = reviewed(scene, node)
+    assert (found.classes[0].model, found.classes[0].model_sha256, found.model) == ("", "", "starter")
+
+
 def test_the_patient_is_the_one_of_the_dicom_browser_or_nobody(app, scene):
     volume = add_volume(app)
-    assert patient_id(volume) == ""
+    assert patient_of(volume) == ""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(app.scene)
     names = slicer.vtkMRMLSubjectHierarchyConstants
     patient = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "DOE^JANE")
     study = hierarchy.CreateStudyItem(patient, "CT of the day")
     hierarchy.SetItemParent(hierarchy.GetItemByDataNode(volume), study)
-    assert patient_id(volume) == ""
+    assert patient_of(volume) == ""
+    hierarchy.SetItemUID(study, names.GetDICOMUIDName(), "1.2.3")
+    assert patient_of(volume) == patient_text("", "1.2.3") != ""
+    hierarchy.SetItemAttribute(patient, names.GetDICOMPatientIDAttributeName(), "ANON^")
+    assert patient_of(volume) == patient_text("", "1.2.3")
     hierarchy.SetItemAttribute(patient, names.GetDICOMPatientIDAttributeName(), " 4711 ")
-    assert patient_id(volume) == "4711"
+    assert patient_of(volume) == "4711"
     node = segment(scene, volume)
     assert reviewed(scene, node).patient == "4711"
 

@@ -12,6 +12,7 @@ from builders import ct_voxels
 from editing_builders import ALL, BOX, INSIDE_ONE, NONE, VISIBLE, adding, mask, masks, removing, whole
 from GenesisSegmentLib.core.errors import GeometryError, InputError
 from GenesisSegmentLib.core.geometry import Box
+from GenesisSegmentLib.core.pieces import ALONE, finished
 from GenesisSegmentLib.mrml import surfaces
 from GenesisSegmentLib.mrml.editing import Edit, editor_node
 from GenesisSegmentLib.mrml.nodes import GoneError
@@ -313,6 +314,44 @@ def test_reset_brings_the_proposal_back_and_can_be_undone(editor, node, scene):
     np.testing.assert_array_equal(mask(node, "spleen"), masks_of_a_patient()[1])
     editor.undo()
     np.testing.assert_array_equal(mask(node, "spleen"), edited)
+
+
+def half_reset(scene, node, segment_id):
+    """A reset that has saved its step of undo, and has written nothing yet."""
+    work = scene.resetting(node.GetID(), segment_id)
+    for _long in range(2):
+        while next(work) is not ALONE:
+            pass
+    return work
+
+
+def test_reset_begins_anew_where_somebody_paints_meanwhile(editor, node, scene):
+    editor.write(node, "spleen", adding(Box((0, 0, 0), (3, 3, 3))))
+    work = half_reset(scene, node, "spleen")
+    editor.write(node, "spleen", adding(Box((5, 1, 1), (9, 4, 4))))
+    painted = mask(node, "spleen")
+    finished(work)
+    np.testing.assert_array_equal(mask(node, "spleen"), masks_of_a_patient()[1])
+    editor.undo()
+    np.testing.assert_array_equal(mask(node, "spleen"), painted)
+
+
+@pytest.mark.parametrize("protect", PROTECTIONS)
+def test_reset_refuses_what_is_protected_meanwhile(editor, node, scene, protect):
+    editor.write(node, "spleen", adding(Box((0, 0, 0), (3, 3, 3))))
+    painted, work = mask(node, "spleen"), half_reset(scene, node, "spleen")
+    getattr(scene, protect)(node.GetID(), "spleen", True)
+    with pytest.raises(LockedError):
+        finished(work)
+    np.testing.assert_array_equal(mask(node, "spleen"), painted)
+
+
+def test_reset_ends_where_the_segmentation_is_removed_meanwhile(app, editor, node, scene):
+    editor.write(node, "spleen", adding(Box((0, 0, 0), (3, 3, 3))))
+    work = half_reset(scene, node, "spleen")
+    app.scene.RemoveNode(node)
+    with pytest.raises(GoneError):
+        finished(work)
 
 
 @pytest.mark.parametrize("protect", PROTECTIONS)

@@ -82,6 +82,8 @@ def test_reset_right_after_a_stroke_leaves_the_locked_structure_whole(controller
     before, liver = mask(node, volume, "kidney_right"), mask(node, volume, "liver")
     paint(editor, node, volume)
     controller.reset_segment("liver")
+    while controller.view.is_working:
+        controller.tick()
     np.testing.assert_array_equal(mask(node, volume, "kidney_right"), before)
     np.testing.assert_array_equal(mask(node, volume, "liver"), liver)
     assert controller.view.status.text.startswith("Liver is as the model proposed it.")

@@ -12,7 +12,9 @@ from GenesisSegmentLib.core.classes import class_table
 from GenesisSegmentLib.core.errors import GeometryError, InputError
 from GenesisSegmentLib.core.geometry import Box
 from GenesisSegmentLib.core.layers import Layer
+from GenesisSegmentLib.core.pieces import finished
 from GenesisSegmentLib.core.terminology import terminology_entry
+from GenesisSegmentLib.mrml import partial
 from GenesisSegmentLib.mrml.nodes import GoneError, nodes_of
 from GenesisSegmentLib.mrml.proposal import proposal_of
 from GenesisSegmentLib.mrml.reading import read_mask, read_segmentation
@@ -386,4 +388,16 @@ def test_early_class_of_a_changed_ct_is_not_shown(app, scene):
     snapshot = scene.snapshot(volume.GetID())
     volume.SetOrigin(0, 0, 0)
     scene.write_partial(snapshot, LIVER, Box((1, 1, 1), (3, 3, 3)), np.ones((2, 2, 2), bool))
+    assert nodes_of(app.scene, "vtkMRMLSegmentationNode") == []
+
+
+@pytest.mark.parametrize("is_removed", [False, True], ids=["moved", "removed"])
+def test_early_class_of_a_ct_that_changes_while_it_is_copied_is_not_shown(app, scene, monkeypatch, is_removed):
+    monkeypatch.setattr(partial, "_PIECE_VOXELS", 1)
+    volume = add_volume(app, an_oblique_geometry(SHAPE))
+    snapshot = scene.snapshot(volume.GetID())
+    work = scene.writing_partial(snapshot, LIVER, Box((1, 1, 1), (3, 3, 3)), np.ones((2, 2, 2), bool))
+    next(work)
+    app.scene.RemoveNode(volume) if is_removed else volume.SetOrigin(0, 0, 0)
+    finished(work)
     assert nodes_of(app.scene, "vtkMRMLSegmentationNode") == []

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from GenesisSegmentLib.core.gate import STEP, decide, sign_flip_p
-from GenesisSegmentLib.core.rounds import GateRule, PairedScore
+from GenesisSegmentLib.core.gate import STEP, decide, kept_as_before, sign_flip_p
+from GenesisSegmentLib.core.rounds import Agreement, GateRule, PairedScore
 
 RANK = {"rejected": 0, "unproven": 1, "promoted": 2}
 LABELS = ("liver", "spleen", "my structure")
@@ -26,6 +26,14 @@ def scores_of(gains: list[float], label: str = "liver", before: float = 0.5) -> 
     return [score(label, f"p{n}", before, before + gain) for n, gain in enumerate(gains)]
 
 
+PROVEN = scores_of([0.1] * 6)
+"""Of the liver."""
+
+
+def agreement(dice: float, label="aorta", patient="a", before_ml=100.0, after_ml=100.0, case="") -> Agreement:
+    return Agreement(label, case or patient, patient, dice, before_ml, after_ml)
+
+
 dices = st.integers(0, 100).map(lambda n: n / 100)
 pairs = st.builds(
     score,
@@ -37,6 +45,18 @@ pairs = st.builds(
     case=st.sampled_from(["1", "2"]),
 )
 many = st.lists(pairs, max_size=24)
+agreed = st.lists(
+    st.builds(
+        Agreement,
+        label=st.sampled_from((*LABELS, "aorta", "colon")),
+        case=st.sampled_from(["1", "2"]),
+        patient=st.sampled_from("abcdefgh"),
+        dice=dices,
+        before_ml=st.floats(0, 9),
+        after_ml=st.floats(0, 9),
+    ),
+    max_size=12,
+)
 some = st.sets(st.sampled_from(LABELS))
 
 
@@ -56,6 +76,32 @@ def test_a_better_score_never_makes_the_decision_worse(scores, reviewed, which, 
     raised = replace(old, dice_after=old.dice_after + share * (1 - old.dice_after))
     changed = [raised if s is old else s for s in scores]
     assert RANK[decide(changed, reviewed).state] >= RANK[decide(scores, reviewed).state]
+
+
+@given(many, some, agreed, st.booleans())
+def test_agreement_only_ever_turns_a_promotion_into_a_trial(scores, reviewed, agreements, is_proven):
+    scores, reviewed = ([*PROVEN, *scores], {"liver"}) if is_proven else (scores, reviewed)
+    bare, decision = decide(scores, reviewed), decide(scores, reviewed, None, agreements)
+    assert decision.classes == bare.classes
+    if decision != bare:
+        assert (bare.state, decision.state) == ("promoted", "unproven")
+        assert decision.reason.startswith(bare.reason)
+
+
+@given(agreed, st.sets(st.sampled_from(LABELS[1:])), st.randoms(use_true_random=False))
+def test_what_is_promoted_kept_every_class_that_nobody_reviewed(agreements, judged, rng: random.Random):
+    scores, rule = [*PROVEN, *(score(label, "v", 0.5, 0.5, split="validation") for label in judged)], GateRule()
+    decision = decide(scores, {"liver"}, rule, agreements)
+    lost = []
+    for label in sorted({a.label for a in agreements} - judged - {"liver"}):
+        counted = [a for a in agreements if a.label == label and max(a.before_ml, a.after_ml) > rule.least_ml]
+        patients = [[a.dice for a in counted if a.patient == p] for p in {a.patient for a in counted}]
+        if patients and sum(sum(p) / len(p) for p in patients) / len(patients) < rule.kept - 1e-9:
+            lost.append(label)
+    assert decision.state == ("unproven" if lost else "promoted")
+    assert all(f"{label} (Dice" in decision.reason for label in lost)
+    rng.shuffle(agreements)
+    assert decide(scores, {"liver"}, rule, agreements) == decision
 
 
 @given(many, some)
@@ -179,6 +225,48 @@ def test_a_gain_beside_a_reviewed_class_without_one_stays_a_trial():
     decision = decide([*scores_of([0.1] * 6), *scores_of([0.0] * 6, "spleen")], {"liver", "spleen"})
     assert decision.state == "unproven"
     assert "spleen" in decision.reason
+
+
+def test_a_class_that_nobody_reviewed_must_be_found_as_before():
+    decision = decide(PROVEN, {"liver"}, None, [agreement(0.2), agreement(0.4, patient="b"), agreement(1.0, "colon")])
+    assert decision.state == "unproven"
+    assert decision.reason == (
+        "Proven better on the holdout: liver (+0.100 Dice on 6 patients); no class that was compared got worse. "
+        "But aorta (Dice 0.300 between both models on 2 patients) is not found as before: "
+        "nobody has reviewed it in a case that judges, so nobody can tell whether that is better."
+    )
+
+
+def test_several_classes_that_nobody_reviewed_are_named_in_the_plural():
+    reason = decide(PROVEN, {"liver"}, None, [agreement(0.2), agreement(0.4, "colon")]).reason
+    assert "aorta (Dice 0.200 between both models on 1 patient) and colon (Dice 0.400" in reason
+    assert "on 1 patient) are not found as before: nobody has reviewed them in a case" in reason
+
+
+def test_an_agreement_that_is_no_number_is_none():
+    assert decide(PROVEN, {"liver"}, None, [agreement(math.nan)]).state == "unproven"
+
+
+@pytest.mark.parametrize(
+    ("before_ml", "after_ml", "state"), [(2, 2, "promoted"), (0, 3, "unproven"), (3, 0, "unproven")]
+)
+def test_agreement_on_next_to_nothing_does_not_count(before_ml, after_ml, state):
+    small = agreement(0.0, before_ml=before_ml, after_ml=after_ml)
+    assert decide(PROVEN, {"liver"}, None, [small, agreement(1.0, "colon")]).state == state
+
+
+@pytest.mark.parametrize(
+    ("split", "state"), [("holdout", "promoted"), ("validation", "promoted"), ("train", "unproven")]
+)
+def test_agreement_is_not_asked_where_a_case_that_judges_knows_the_truth(split, state):
+    known = score("aorta", "z", 0.5, 0.5, split=split)
+    assert decide([*PROVEN, known], {"liver"}, None, [agreement(0.2)]).state == state
+
+
+def test_agreement_is_the_mean_over_patients_and_exactly_the_limit_is_enough():
+    found = [agreement(0.7, case="1"), agreement(0.9, case="2"), agreement(1.0, patient="b")]
+    assert kept_as_before((), found, GateRule())["aorta"] == (pytest.approx(0.9), 2)
+    assert decide(PROVEN, {"liver"}, None, found).state == "promoted"
 
 
 def test_where_nothing_was_corrected_nothing_is_proven():

@@ -10,7 +10,7 @@ import pytest
 from GenesisSegmentLib.core import i18n
 from GenesisSegmentLib.core.class_names import class_title
 from GenesisSegmentLib.core.classes import all_classes, class_table
-from GenesisSegmentLib.core.i18n import _, retold
+from GenesisSegmentLib.core.i18n import _, retold, together
 from GenesisSegmentLib.core.memory_plan import MemoryNeed, plan_memory
 from GenesisSegmentLib.core.protocol import Failure, decode, encode
 from GenesisSegmentLib.core.protocol import Tested as SelfTested
@@ -80,6 +80,23 @@ def test_carried_text_is_said_in_the_language_of_the_other_side():
     assert retold(message).remedy == "Den Prozessor wählen."
     assert retold(message) == replace(message, what=retold(message).what, remedy=retold(message).remedy)
     assert retold(verdicts).verdicts == ("Gefunden: Milz, Leber.", "A note of old.")
+
+
+def test_carried_text_takes_whatever_is_put_into_it(tmp_path):
+    what = "{device} ran out of memory."
+    message = carried(lambda: Failure("1", "resource", _(what).format(device=tmp_path), "", ""))
+    in_german()
+    assert retold(message).what == f"Der Speicher von {tmp_path} reicht nicht."
+
+
+def test_carried_texts_that_stand_together_are_each_said_in_the_language_of_the_other_side():
+    message = carried(
+        lambda: Failure("1", "resource", together("", _("Choose the CPU."), "cuda:0", _("Liver")), "", "")
+    )
+    assert message.what == "Choose the CPU. cuda:0 Liver"
+    in_german()
+    assert retold(message).what == "Den Prozessor wählen. cuda:0 Leber"
+    assert together("One.", "", "Two.") == "One. Two."
 
 
 def test_carried_text_can_be_passed_on(monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 
 import GenesisSegmentLib
 from GenesisSegmentLib.core.errors import InputError, OutputError
-from GenesisSegmentLib.core.identity import SALT_NAME, hashed, local_salt
+from GenesisSegmentLib.core.identity import SALT_NAME, hashed, local_salt, patient_text
 
 LIBRARY = Path(GenesisSegmentLib.__file__).parents[1]
 
@@ -105,3 +105,40 @@ def test_hashes_depend_on_the_text_and_on_the_salt():
     assert hashed(one, "patient:DOE") == hashed(one, "patient:DOE")
     assert len({hashed(one, "patient:DOE"), hashed(one, "patient:ROE"), hashed(other, "patient:DOE")}) == 3
     assert len(hashed(one, "")) == 64
+
+
+@pytest.mark.parametrize(
+    "placeholder",
+    [
+        *("", "   ", "^", "^^^", "-", "0", "0000", "00000000", "0 0", "NA", "N/A", "n.a.", "NONE", "None", "NULL"),
+        *("ANON", "anon", "^ANON", "ANON^", "ANON^^", " Anon ", "ANONYM", "ANONYMOUS", "Anonymous^", "ANONYMIZED"),
+        *("ANONYMISED", "UNKNOWN", "Unknown^", "TEST", "test^", "PATIENT", "Patient ", "NOID", "NO ID", "No^ID"),
+        *("NO_NAME", "DE-IDENTIFIED", "REMOVED"),
+    ],
+)
+def test_a_placeholder_is_no_patient_but_its_study_stands_for_one(placeholder):
+    assert patient_text(placeholder) == patient_text(placeholder, " ") == ""
+    one, other = patient_text(placeholder, "1.2.3"), patient_text(placeholder, "1.2.4")
+    assert one == patient_text("ANON", " 1.2.3 ") == patient_text("", "1.2.3")
+    assert "" != one != other
+
+
+@pytest.mark.parametrize(
+    "real",
+    [
+        "4711",
+        "DOE-4711",
+        "0010",
+        "ANON-0010",
+        "anon17",
+        "Patient 3",
+        "TEST01",
+        "N-A-1",
+        "NAOMI",
+        "患者",
+        "1.2.3",
+        "100",
+    ],
+)
+def test_what_tells_patients_apart_stays_as_it_is_whatever_the_study(real):
+    assert patient_text(real) == patient_text(f" {real} ", "1.2.3") == patient_text(real, "1.2.4") == real

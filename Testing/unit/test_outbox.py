@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import GenesisSegmentLib
-from acceptance_builders import MODEL, PATIENT, SALT, SERIES, acceptance, oblique, volume
+from acceptance_builders import MODEL, PATIENT, SALT, SERIES, acceptance, oblique, of_two_models, volume
 from GenesisSegmentLib.core import files
 from GenesisSegmentLib.core.corrections import Acceptance, AcceptedClass
 from GenesisSegmentLib.core.errors import InputError, OutputError, ResourceError
@@ -41,11 +41,13 @@ def outbox(tmp_path: Path) -> Outbox:
 def same(one: Acceptance, other: Acceptance) -> bool:
     """Whether two acceptances hold the same, but for what names the patient."""
     plain = ("id", "model", "model_sha256", "seconds", "tools", "accepted", "version")
-    masks = [(c.label, c.mask.tobytes(), None if c.proposed is None else c.proposed.tobytes()) for c in one.classes]
-    others = [(c.label, c.mask.tobytes(), None if c.proposed is None else c.proposed.tobytes()) for c in other.classes]
+
+    def drawn(c: AcceptedClass) -> tuple:
+        return c.label, c.mask.tobytes(), None if c.proposed is None else c.proposed.tobytes(), c.model, c.model_sha256
+
     return (
         all(getattr(one, name) == getattr(other, name) for name in plain)
-        and masks == others
+        and list(map(drawn, one.classes)) == list(map(drawn, other.classes))
         and np.array_equal(one.volume.voxels, other.volume.voxels)
         and np.array_equal(one.volume.geometry.ijk_to_ras, other.volume.geometry.ijk_to_ras)
     )
@@ -143,6 +145,7 @@ def test_files_are_listed_oldest_first(outbox):
 
 
 def test_everything_is_on_disk_before_it_has_its_name(outbox, monkeypatch):
+    outbox.folder.mkdir(parents=True)
     seen: list[tuple[str, bool]] = []
     real_file, real_folder = files.fsync, files.fsync_folder
     monkeypatch.setattr(files, "fsync", lambda path: (seen.append(("file", bool(outbox.pending()))), real_file(path)))
@@ -250,6 +253,30 @@ def test_a_file_of_a_newer_version_is_not_called_damaged(outbox, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(NewerFormatError, match="newer version"):
         outbox.read(path)
+
+
+def test_each_class_keeps_the_model_that_proposed_it(outbox):
+    put = of_two_models()
+    kept = outbox.read(outbox.put(put)).acceptance
+    assert [(c.model, c.model_sha256) for c in kept.classes] == [("starter", "5" * 64), ("v3", "3" * 64), ("", "")]
+    assert same(kept, put)
+
+
+def test_a_file_of_a_version_that_kept_one_model_for_all_classes_is_read(outbox):
+    path = outbox.put(of_two_models())
+    with zipfile.ZipFile(path) as archive:
+        members = {n: archive.read(n) for n in archive.namelist()}
+    header = json.loads(members["correction.json"])
+    for each in header["classes"]:
+        del each["model"], each["model_sha256"]
+    members["correction.json"] = json.dumps(header).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+        archive.comment = hashlib.sha256(members["correction.json"]).hexdigest().encode()
+    kept = outbox.read(path).acceptance
+    assert kept.model == MODEL
+    assert [c.model for c in kept.classes] == ["", "", ""]
 
 
 def test_state_is_that_of_classes_and_masks_alone(outbox):

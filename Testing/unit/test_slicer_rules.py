@@ -20,6 +20,14 @@ LIBRARY = ROOT / "GenesisSegment" / "GenesisSegmentLib"
 PANEL = ROOT / "Resources" / "UI" / "GenesisSegment.ui"
 INSIDE_SLICER = [MODULE, *sorted((LIBRARY / "ui").rglob("*.py")), *sorted((LIBRARY / "mrml").rglob("*.py"))]
 WITHOUT_ENGINE = [*INSIDE_SLICER, *sorted((LIBRARY / "core").rglob("*.py"))]
+SAID_IN_THE_PANEL = [
+    *(LIBRARY / "core" / f"{name}.py" for name in ("bulk", "geometry", "resources")),
+    *(LIBRARY / "engine" / f"{name}.py" for name in ("checkpoints", "open_model")),
+    *(LIBRARY / "engine/networks" / f"{name}.py" for name in ("__init__", "recognise")),
+    *(LIBRARY / "engine/learning" / f"{name}.py" for name in ("channels", "memory", "sampling", "state", "trainer")),
+    *(file for name in ("engine/images", "engine/models", "worker") for file in sorted((LIBRARY / name).rglob("*.py"))),
+]
+"""Of the rooms whose errors come to the panel through the processes."""
 MAY_IMPORT = {"slicer", "vtk", "qt", "ctk", "numpy", "GenesisSegmentLib", *sys.stdlib_module_names}
 PIP = re.compile(r"\bpip_(?:install|ensure|uninstall)\b|-m pip\b|[\"']-m[\"'], [\"']pip[\"']|import pip\b")
 SETS_UP = {"installer.py", "compat.py"}
@@ -67,7 +75,7 @@ def untranslated(source: str) -> Iterator[str]:
             continue
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
         shown = [k.value for k in node.keywords if k.arg in ("text", "toolTip", "title", "windowTitle")]
-        if name.endswith("Error") and name not in ("SelfTestError", "ValueError", "TypeError"):
+        if name.endswith(("Error", "_error")) and name not in ("SelfTestError", "ValueError", "TypeError"):
             shown += node.args[:2]
         if name in ("setToolTip", "setText", "setWindowTitle", "QTableWidgetItem"):
             shown += node.args
@@ -101,7 +109,7 @@ def test_no_handler_swallows_everything(path):
     assert list(broad_handlers(path.read_text(encoding="utf-8"))) == []
 
 
-@pytest.mark.parametrize("path", INSIDE_SLICER, ids=named)
+@pytest.mark.parametrize("path", INSIDE_SLICER + SAID_IN_THE_PANEL, ids=named)
 def test_text_for_people_is_translated(path):
     assert list(untranslated(path.read_text(encoding="utf-8"))) == []
 
@@ -118,6 +126,7 @@ def test_text_for_people_is_translated(path):
         (lambda s: list(broad_handlers(s)), "try:\n    f()\nexcept Exception:\n    pass"),
         (lambda s: list(broad_handlers(s)), "try:\n    f()\nexcept:\n    pass"),
         (lambda s: list(untranslated(s)), "raise InputError('It is broken.', _('Mend it.'))"),
+        (lambda s: list(untranslated(s)), "raise self._error(f'{host} is busy.')"),
         (lambda s: list(untranslated(s)), "put(button, toolTip=f'{name} is locked')"),
     ],
 )

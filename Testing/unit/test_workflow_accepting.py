@@ -129,6 +129,53 @@ def test_accepting_the_same_again_adds_nothing_and_says_so(bench):
     assert bench.corrections.kept[0].id != bench.corrections.kept[1].id
 
 
+ONE_VOXEL_LESS = np.ones(SHAPE, bool)
+ONE_VOXEL_LESS[0, 0, 0] = False
+
+
+@pytest.mark.parametrize(
+    ("presses", "kept"),
+    [
+        (("same",), [1]),
+        (("same", "same"), [1, 1]),
+        (("same", "same", "same"), [1, 1, 2]),
+        (("same",) * 5, [1, 1, 2, 2, 3]),
+        (("same", "same", "other"), [1, 1, 2]),
+        (("same", "same", "other", "other"), [1, 1, 2, 2]),
+        (("same", "same", "other", "other", "other"), [1, 1, 2, 2, 3]),
+        (("same", "same", "full", "same"), [1, 1, 1, 2]),
+    ],
+)
+def test_whoever_is_told_that_nothing_changed_and_accepts_again_keeps_it_again(bench, presses, kept):
+    bench.review("liver")
+    counts = []
+    for press in presses:
+        bench.corrections.error = FULL if press == "full" else None
+        if press == "other":
+            bench.scene.masks["liver"] = ONE_VOXEL_LESS
+        bench.accept_all()
+        counts.append(len(bench.corrections.kept))
+        if press != "full":
+            is_new = counts[-1] > (counts[-2] if counts[1:] else 0)
+            assert ("Accept again" in bench.view.status.text) != is_new
+            assert ("safe on disk" in bench.view.status.text) == is_new
+    assert counts == kept
+    assert len({each.id for each in bench.corrections.kept}) == kept[-1]
+
+
+def test_effort_is_not_lost_where_nothing_was_added(bench):
+    bench.review("liver")
+    bench.accept_all()
+    bench.controller.edit(True)
+    bench.wait(3.0)
+    bench.controller.segmentation_edited(("Paint",))
+    bench.controller.edit(False)
+    for _press in range(2):
+        bench.accept_all()
+    again = bench.corrections.kept[-1]
+    assert (again.seconds, again.tools) == (pytest.approx(3.0, abs=0.3), ("Paint",))
+
+
 def test_the_learner_is_told_of_it_and_not_the_process_that_segments(bench):
     bench.review("liver")
     bench.accept_all()

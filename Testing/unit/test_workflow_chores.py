@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from GenesisSegmentLib.core.errors import InputError
-from GenesisSegmentLib.core.pieces import finished, steady
+from GenesisSegmentLib.core.pieces import ALONE, finished, steady
 from GenesisSegmentLib.core.protocol import Segment
 from GenesisSegmentLib.core.workflow.chores import Chores
 from GenesisSegmentLib.core.workflow.states import State
@@ -87,6 +87,24 @@ def test_work_that_fails_is_over_and_the_rest_goes_on(clock):
     assert log == ["good0"]
 
 
+def test_piece_that_takes_long_has_a_call_for_itself(clock):
+    chores, log = Chores(clock), []
+
+    def long_work():
+        log.append("short")
+        yield ALONE
+        log.append("long")
+        yield ALONE
+        log.append("long too")
+
+    chores.begin("a", work(log, "a", 2))
+    chores.begin("long", long_work())
+    for expected in (["a0", "a1", "short"], ["long"], ["long too"]):
+        log.clear()
+        chores.go_on()
+        assert log == expected
+
+
 def test_work_that_begins_itself_anew_is_not_forgotten(clock):
     chores, log = Chores(clock), []
 
@@ -104,6 +122,56 @@ def test_work_begins_anew_where_its_ground_changes():
     version, _result = finished(steady(lambda: next(versions), lambda: work(log, "a", 2)))
     assert log == ["a0", "a1", "a0", "a1"]
     assert version == 2
+
+
+def test_work_on_changing_ground_says_as_well_that_a_piece_takes_long():
+    assert list(steady(lambda: 0, lambda: iter([None, ALONE]))) == [None, ALONE]
+
+
+def test_reset_that_is_under_way_is_finished_before_the_voxels_are_used(bench):
+    bench.controller.reset_segment("liver")
+    assert "reset" not in bench.scene.names()
+    bench.controller.reset_segment("spleen")
+    assert ("reset", "liver") in bench.scene.calls
+    bench.controller.set_locked("spleen", True)
+    assert ("reset", "spleen") in bench.scene.calls
+    bench.controller.reset_segment("liver")
+    bench.scene.remove("ct1")
+    bench.controller.volume_removed("seg-ct1")
+    ticks_until_done(bench)
+    assert bench.scene.calls.count(("reset", "liver")) == 1
+
+
+def test_no_tick_of_a_reset_takes_long_and_its_end_is_told(bench):
+    bench.controller.reset_segment("liver")
+    costs = ticks_until_done(bench)
+    assert len(costs) > 3
+    assert max(costs) < BUDGET_S
+    assert bench.view.status.text.startswith("Liver is as the model proposed it.")
+    assert bench.view.correct.undo.is_enabled
+
+
+def test_what_the_scene_tells_of_work_in_pieces_is_heard(bench):
+    def tell(*_arguments):
+        bench.controller.volume_removed("ct1")
+        yield
+
+    bench.scene.resetting = tell
+    bench.controller.reset_segment("liver")
+    assert bench.state is State.NO_VOLUME
+
+
+def test_work_in_pieces_that_breaks_is_told_and_the_panel_goes_on(bench, caplog):
+    def break_down(*_arguments):
+        raise RuntimeError("no such image")
+        yield
+
+    bench.scene.resetting = break_down
+    bench.controller.reset_segment("liver")
+    assert "What was begun could not be finished. The reason: no such image." in bench.view.status.text
+    assert "no such image" in str(caplog.records[-1].exc_info[1])
+    bench.controller.set_locked("liver", True)
+    assert any(row.is_locked for row in bench.scene.rows["seg-ct1"])
 
 
 def test_no_tick_takes_long_while_changes_are_counted_and_the_table_says_so(bench):
@@ -194,6 +262,7 @@ def test_what_was_taken_from_protected_structures_is_put_back_before_it_matters(
     bench.scene.set_reviewed = lambda *_: locked.append(bench.scene.taken)
     command(bench.controller)
     assert ("put_back", ("Spleen",)) in bench.scene.calls
+    ticks_until_done(bench)
     names = bench.scene.names()
     assert not call or names.index("put_back") < names.index(call)
     assert all(taken == () for taken in locked)

@@ -249,7 +249,7 @@ def test_reset_that_was_withheld_in_part_says_so(bench, monkeypatch):
     rows[0] = replace(rows[0], changed_voxels=1200)
     bench.controller.segmentation_edited()
     bench.wait(2)
-    monkeypatch.setattr(bench.scene, "reset_to_proposal", lambda *_arguments: None)
+    monkeypatch.setattr(bench.scene, "resetting", lambda *_arguments: iter(()))
     bench.controller.reset_segment(rows[0].segment_id)
     assert bench.view.status.kind == "warning"
     assert "still differs from the proposal in 1,200 voxels" in bench.view.status.text

@@ -267,8 +267,22 @@ def test_early_class_that_cannot_be_shown_does_not_end_the_run(bench, change):
 def test_early_class_that_failed_half_way_is_taken_away_with_the_run(bench):
     bench.scene.refusing.add("write_partial")
     command = bench.run()
-    bench.say(partial_of(command), lost(command.id))
+    bench.say(partial_of(command))
+    bench.say(lost(command.id))
     assert bench.scene.names() == ["discard_partials"]
+
+
+@pytest.mark.parametrize("end", [result_of, lambda command: lost(command.id)], ids=["result", "failure"])
+def test_early_class_that_is_not_shown_yet_is_not_shown_after_the_run(bench, end):
+    command = bench.run()
+    bench.scene.pieces, bench.scene.piece_s = 20, 0.003
+    bench.say(partial_of(command))
+    assert bench.view.is_working
+    bench.scene.pieces = 0
+    bench.say(end(command))
+    bench.wait(2)
+    assert not bench.view.is_working
+    assert "write_partial" not in bench.scene.names()
 
 
 def test_nonsense_from_the_worker_changes_nothing(bench):
@@ -359,9 +373,11 @@ def test_event_that_cannot_be_used_does_not_take_the_others_along(bench, monkeyp
     def write(*_arguments):
         raise RuntimeError("no such image")
 
-    monkeypatch.setattr(bench.scene, "write_partial", write)
+    monkeypatch.setattr(bench.scene, "writing_partial", write)
     command = bench.run()
-    bench.say(partial_of(command), progress_of(command, 0.7), result_of(command))
+    bench.say(partial_of(command))
+    assert bench.state is State.PREDICTING
+    bench.say(progress_of(command, 0.7), result_of(command))
     assert bench.state is State.REVIEWING
     assert "no such image" in str(caplog.records[-1].exc_info[1])
 

@@ -52,19 +52,33 @@ def test_both_sides_mean_the_same_folder(home, monkeypatch, tmp_path):
 
 
 def test_versions_are_named_by_slicer_as_by_the_worker(home):
+    from GenesisSegmentLib.engine.learning.channels import Channels
     from GenesisSegmentLib.engine.learning.versions import VersionStore
     from GenesisSegmentLib.engine.models.store import ModelStore
-    from version_builders import a_version, fill
+    from version_builders import ENTRY, a_version, fill
 
     store = VersionStore.of_this_person()
     assert store.folder == versions_folder()
     assert learned_models(versions_folder()) == ()
     for state in ("promoted", "rejected", "unproven"):
-        store.add(a_version(state=state), fill())
+        labels = Channels.of_classes(ENTRY.facts.classes, ("soft tissue sarcoma",)).labels
+        store.add(a_version(state=state, labels=labels), fill())
     store.use("v1")
     ours, known = learned_models(versions_folder()), {info.id for info in catalogue_models()}
     every = listed("", ModelStore.of_this_person()).models
     theirs = [info for info in every if info.id not in known and info.usable_for == "segmentation"]
-    plain = ("id", "title", "purpose", "state", "offered", "is_onnx", "licence", "licence_summary", "clinical_use")
+    plain = (
+        "id",
+        "title",
+        "purpose",
+        "state",
+        "offered",
+        "is_onnx",
+        "licence",
+        "licence_summary",
+        "clinical_use",
+        "own",
+    )
     assert [[getattr(i, n) for n in plain] for i in ours] == [[getattr(i, n) for n in plain] for i in theirs]
     assert [info.id for info in ours] == ["current", "v3", "v1"]
+    assert ours[0].own == ("soft tissue sarcoma",)

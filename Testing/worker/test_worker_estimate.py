@@ -28,7 +28,7 @@ def test_memory_is_that_of_the_plan_of_the_engine(monkeypatch, ct, spec, recipe)
     monkeypatch.setattr(module.ModelSpec, "of", lambda *_: spec)
     model = SimpleNamespace(name="any", facts={}, path=Path("model.pt"), sha256="0" * 64)
     command = Estimate("e1", "print", classes=tuple(spec.offered), device="cpu", recipe=recipe)
-    frame, classes = FRAMES[recipe](ct, spec), len(spec.offered)
+    frame, classes = FRAMES[recipe](ct, spec), spec.offered
     if recipe == "published":
         need = published_need(frame.shape, ct.geometry, classes, spec)
     else:

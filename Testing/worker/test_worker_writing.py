@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from GenesisSegmentLib.core import layers
-from GenesisSegmentLib.core.bulk import write_layers
+from GenesisSegmentLib.core.bulk import read_layer, write_layers
 from GenesisSegmentLib.core.errors import Cancelled
 from GenesisSegmentLib.core.jobs import Job
-from GenesisSegmentLib.core.layers import Layer, pack_layers
+from GenesisSegmentLib.core.layers import Layer, pack_layers, unpack_layers
+from GenesisSegmentLib.core.protocol import decode, encode
+from GenesisSegmentLib.core.segmentation import Segmentation, pack
 from GenesisSegmentLib.engine.inference.spec import RunResult
 from GenesisSegmentLib.engine.measure import measure
+from GenesisSegmentLib.worker import segmenting
 from GenesisSegmentLib.worker.segmenting import segmented
 from worker.conftest import segment
 from worker.fake_worker import OFFERED, fake_segmentation
@@ -76,14 +80,36 @@ def test_run_that_is_cancelled_while_it_is_written_ends_there(volume, tmp_path, 
     assert not (tmp_path / "layer-2.u1").exists()
 
 
+def test_structures_of_ones_own_come_with_their_names(volume, tmp_path, monkeypatch):
+    monkeypatch.setattr(segmenting, "remember_speed", lambda *_: None)
+    monkeypatch.setattr(Models, "found", staticmethod(with_own))
+    job = Job()
+    result = segmented(segment(folder=str(tmp_path)), volume, Models(volume, job), job, lambda event: None)
+    assert (result.own, result.classes, result.present) == (("mine", "yours"), (2, 33, 34), (2, 33))
+    assert decode(encode(result)) == result
+    layers = [read_layer(Path(layer.file), result.shape, layer.classes) for layer in result.layers]
+    found, expected = unpack_layers(layers, volume.geometry, result.own), with_own(volume.geometry)
+    np.testing.assert_array_equal(found.mask(33), expected.mask(33))
+    assert [row.name for row in result.measurements] == ["kidney_right", "mine", "yours"]
+
+
+def with_own(geometry) -> Segmentation:
+    kidney = np.zeros(geometry.shape, bool)
+    kidney[:2, :2, :2] = True
+    mine = np.roll(kidney, 1, axis=0)
+    return Segmentation(pack([(2, kidney), (33, mine)], geometry.shape), geometry, (2, 33, 34), ("mine", "yours"))
+
+
 class Models:
     """Lends a segmenter that is done at once."""
+
+    found = staticmethod(fake_segmentation)
 
     def __init__(self, volume, job) -> None:
         self._volume, self._job = volume, job
 
     def resolve(self, name):
-        return SimpleNamespace(name=name)
+        return SimpleNamespace(name=name, title=name, sha256="", licence=None, notes=())
 
     def lent(self, *_):
         return self
@@ -96,4 +122,4 @@ class Models:
 
     def segment(self, volume, options, then, on_class):
         self._job.plan({"writing": 1})
-        return RunResult(fake_segmentation(volume.geometry), "fake", "fast", "safe", "cpu", 1, {})
+        return RunResult(self.found(volume.geometry), "fake", "fast", "safe", "cpu", 1, {})

@@ -110,7 +110,7 @@ def show(case: Case, store: Folder = None, database: Database = None, as_json: A
     for acceptance in detail.acceptances:
         for label, voxels in acceptance.voxels.items():
             numbers = (str(voxels), str(acceptance.changed_voxels[label]), acceptance.accepted[:19])
-            done = (acceptance.model, f"{acceptance.seconds:.0f}", ", ".join(acceptance.tools))
+            done = (acceptance.models[label], f"{acceptance.seconds:.0f}", ", ".join(acceptance.tools))
             table.add_row(label, *numbers, *done)
     print_out(table)
 
@@ -226,12 +226,15 @@ def delete(
     database: Database = None,
     as_json: AsJson = False,
 ) -> None:
-    """Delete a case with all that was accepted of it. Its patient keeps the split for ever."""
+    """Delete a case with all that was accepted of it, and its pictures in reports. Its patient keeps the split."""
+    from ..engine.learning.round_folder import RoundFolders
+
     with open_store(store, database) as opened:
         whole = opened.case(case).summary.case
         question = f"Delete case {whole[:_SHORT]} and everything that was accepted of it?"
         if not yes and not confirmed(question, "Nobody is here to confirm that a case shall be deleted.", "Add --yes."):
             raise ConsentError("You did not agree to delete the case.", "Nothing was deleted.")
+        RoundFolders.of_this_person().forget(whole)
         opened.delete(whole)
     if as_json:
         print_json({"case": whole, "deleted": True})

@@ -63,13 +63,18 @@ def _scores(
     prediction: Path, reference: Path, classes: str, tolerance: float
 ) -> tuple[tuple[ClassScore, ...], tuple[str, ...]]:
     from ..core.classes import find_classes
+    from ..core.segmentation import MAX_CLASSES, MOST_CLASSES
     from ..engine.alignment import brought_together
     from ..engine.evaluate import evaluate as score
     from ..engine.labels import read_labels
 
     names = [name for name in classes.split(",") if name.strip()]
-    wanted = find_classes(names) if names else None
     predicted, truth = read_labels(prediction), read_labels(reference)
+    # What both name alike is compared, too, though the class table lacks it.
+    own = tuple(name for name in predicted.others if name in truth.others)[: MOST_CLASSES - MAX_CLASSES]
+    if own:
+        predicted, truth = read_labels(prediction, own), read_labels(reference, own)
+    wanted = find_classes(names, own=own) if names else None
     notes = tuple(dict.fromkeys((*predicted.notes, *truth.notes)))
     return score(*brought_together(predicted, truth), wanted, tolerance), notes
 

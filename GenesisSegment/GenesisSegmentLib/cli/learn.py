@@ -185,7 +185,10 @@ def _how_to_go_on(name: str) -> str:
 
     versions = VersionStore.of_this_person()
     if name in versions and not versions[name].is_offered:
-        return f"It knows structures of your own only. To learn it further: genesis-segment learn --base {name}"
+        return (
+            f"It knows structures of your own only. To draw them: genesis-segment segment CT --model {name}. "
+            f"To learn it further: genesis-segment learn --base {name}"
+        )
     return f"To use it: genesis-segment models use {name}"
 
 

@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from ..core.classes import class_table
+from ..core.classes import class_table, structures
 from ..core.errors import ConsentError
 from ..engine.models.cache import State
-from ..engine.models.catalogue import ModelEntry
+from ..engine.models.catalogue import ModelEntry, ModelFacts
 from ..engine.models.store import ModelStore
 from . import versions
 from .consent import confirmed, consent_of_person, grid, job_with_bar, licence_rows, size_text
@@ -24,6 +24,7 @@ models_app = typer.Typer(
     no_args_is_help=True,
 )
 Name = Annotated[str, typer.Argument(help="Name of a model, as shown by `models list`.")]
+AnyName = Annotated[str, typer.Argument(help="Name of a model, as shown by `models list` or `models versions`.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Agree in advance, for scripts.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
@@ -59,25 +60,26 @@ def list_models(as_json: AsJson = False) -> None:
 
 
 @models_app.command("info")
-def info(name: Name, as_json: AsJson = False) -> None:
+def info(name: AnyName, as_json: AsJson = False) -> None:
     """Show all that is known of a model: classes, preprocessing, licence, source."""
     store = open_store()
+    if store.versions is not None and name in store.versions:
+        version, current = store.versions[name], store.current_name()
+        if as_json:
+            _print_json(versions.describe(version, current))
+        else:
+            Console().print(grid(versions.info_rows(version, current) | _recipe_rows(version.facts)))
+        return
     entry = store.catalogue[name]
     if as_json:
         _print_json(_describe(store, entry))
         return
-    recipe = entry.facts.preprocessing
-    low, high = recipe.intensity_hu[0], recipe.intensity_hu[-1]
     rows = {
         "Model": f"{entry.id}: {entry.title}",
         "Purpose": entry.purpose,
         "Note": entry.note or "",
         "State": store.status(name),
-        "Network": entry.facts.architecture,
-        "Classes": ", ".join(class_table()[index].slug for index in entry.facts.offered),
-        "Grid": f"{_by(recipe.spacing_mm)} mm" if recipe.spacing_mm else "as scanned",
-        "Intensity": f"{low:g} to {high:g} HU",
-        "Window": f"{_by(recipe.window)} voxels" if recipe.window else "the whole scan",
+        **_recipe_rows(entry.facts),
         **licence_rows(entry.licence),
         "From": entry.source.url or "comes with GenesisSegment",
         "Page": entry.source.page or "",
@@ -177,6 +179,20 @@ def _describe(store: ModelStore, entry: ModelEntry) -> dict[str, Any]:
         "size_bytes": store.size_bytes(entry.id),
         "sha256": store.sha256(entry.id),
         "citation": entry.citation,
+    }
+
+
+def _recipe_rows(facts: ModelFacts) -> dict[str, str]:
+    """What a model draws, and from what."""
+    recipe, table = facts.preprocessing, structures(facts.own)
+    low, high = recipe.intensity_hu[0], recipe.intensity_hu[-1]
+    return {
+        "Network": facts.architecture,
+        "Classes": ", ".join(table[index].slug for index in facts.offered),
+        "Own structures": ", ".join(table[index].slug for index in facts.own_classes),
+        "Grid": f"{_by(recipe.spacing_mm)} mm" if recipe.spacing_mm else "as scanned",
+        "Intensity": f"{low:g} to {high:g} HU",
+        "Window": f"{_by(recipe.window)} voxels" if recipe.window else "the whole scan",
     }
 
 

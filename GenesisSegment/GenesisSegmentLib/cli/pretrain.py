@@ -15,6 +15,7 @@ import typer
 
 from ..core.durations import in_seconds
 from ..core.errors import InputError
+from ..core.identity import patient_text
 from ..core.jobs import Job
 from .consent import job_with_bar
 from .console import UsageError, print_json, print_note, run_cancellable, say, short
@@ -128,7 +129,7 @@ def _run(
 def find_scans(given: Sequence[Path], patients: Path | None) -> list[Scan]:
     """Every CT among the files and folders that the person named, with its patient.
 
-    The patient is what the table says of the file, else the PatientID of DICOM; another file is a patient of its own.
+    The patient is what the table says of the file, else what DICOM says; another file is a patient of its own.
 
     Raises:
         InputError: a path or the table cannot be read, or there is no CT.
@@ -156,8 +157,9 @@ def _dicom_patient(ct: Any) -> str:
         return ""
     import pydicom
 
-    header = pydicom.dcmread(ct.files[0], stop_before_pixels=True, specific_tags=["PatientID"], force=True)
-    return str(header.get("PatientID", "") or "")
+    tags = ["PatientID", "StudyInstanceUID"]
+    header = pydicom.dcmread(ct.files[0], stop_before_pixels=True, specific_tags=tags, force=True)
+    return patient_text(*(str(header.get(tag) or "") for tag in tags))
 
 
 def _patients(path: Path | None) -> dict[Path, str]:

@@ -65,7 +65,7 @@ class Request:
         options = self._options(model)
         job.check()
         segmenter = open_segmenter(model, job, runtime=self.runtime.value if self.runtime else None, device=self.device)
-        label = ModelLabel(model.name, model.title, model.sha256, _notes(model))
+        label = ModelLabel(model.name, model.title, model.sha256, _notes(model), model.facts.own)
         return Batch(segmenter, label, options, job, bar, self.series)
 
     def _options(self, model: ResolvedModel) -> RunOptions:
@@ -74,8 +74,9 @@ class Request:
 
         if self.overlap is not None and model.facts.preprocessing.window is None:
             print_note(f"--overlap changes nothing: {model.name} sees a CT at once, unless it is very long.")
+        facts = model.facts
         names = [name for name in self.classes.split(",") if name.strip()]
-        wanted = find_classes(names, model.facts.offered) if names else model.facts.offered
+        wanted = find_classes(names, facts.drawn, facts.own) if names else facts.drawn
         return RunOptions(wanted, self.recipe.value, self.postprocess.value, self.overlap)
 
 

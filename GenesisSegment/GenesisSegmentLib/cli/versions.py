@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
+from .consent import licence_rows
 from .console import print_json, print_note, print_out, say
 from .tables import plain_table
 
@@ -69,13 +70,28 @@ def describe(version: Version, current: str) -> dict[str, Any]:
         "trial": version.is_trial,
         "architecture": facts.architecture,
         "offered": [version.labels[facts.classes.index(c)] for c in facts.offered],
-        "own": list(version.labels[len(facts.classes) :]),
+        "own": list(facts.own),
         "licence": vars(licence) if licence else None,
         "note": version.note,
         "cases": list(version.cases),
         "round": version.round,
         "sha256": version.sha256,
         "created": version.created,
+    }
+
+
+def info_rows(version: Version, current: str) -> dict[str, str]:
+    """What is known of a version, as captions and texts."""
+    state = "trial" if version.is_trial else version.state
+    return {
+        "Model": f"{version.name}: {version.title}",
+        "State": f"{state}, in use" if version.name == current else state,
+        "Note": version.note,
+        "From": version.parent,
+        "Made": version.created[:16],
+        "Cases": str(len(version.cases)),
+        **(licence_rows(version.licence) if version.licence else {"Licence": "not known"}),
+        "SHA-256": version.sha256,
     }
 
 
@@ -90,7 +106,7 @@ def _tell(version: Version | None, as_json: bool) -> None:
     if as_json:
         print_json({"current": name})
     if version is not None and version.is_trial:
-        print_note(f"{name} is a trial: it is not proven to be better than {version.parent}.")
+        print_note(f"{name} is a trial: it is not proven to be better than the model that was in use before.")
     if version is not None and version.note:
         print_note(version.note)
     say(f"The current model is {name}.")

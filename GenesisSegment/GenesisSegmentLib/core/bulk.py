@@ -27,7 +27,10 @@ from .volume import Source, Volume
 _VOXELS, _HEADER = "voxels.i2", "volume.json"
 _PLANES_AT_ONCE = 4
 _SPARE_BYTES = 64 * 1024 * 1024
-_AGAIN = "Run it again; if it happens again, restart Slicer."
+
+
+def _again() -> str:
+    return _("Run it again; if it happens again, restart Slicer.")
 
 
 class BulkStore:
@@ -112,12 +115,12 @@ def read_volume(folder: Path, fingerprint: str, name: str = "", series_uid: str 
     """
     header = _read_header(folder)
     if header.get("fingerprint") != fingerprint:
-        raise InputError(f"{folder} holds another CT than was announced.", _AGAIN)
+        raise InputError(_("{folder} holds another CT than was announced.").format(folder=folder), _again())
     try:
         shape = i, j, k = tuple(int(n) for n in header["shape"])
         geometry = Geometry((i, j, k), np.array(header["ijk_to_ras"], dtype=np.float64))
     except (KeyError, TypeError, ValueError, OverflowError, GeometryError) as error:
-        raise InputError(f"The header of the CT in {folder} is damaged.", _AGAIN) from error
+        raise InputError(_("The header of the CT in {folder} is damaged.").format(folder=folder), _again()) from error
     geometry.check()
     voxels = _read_raw(folder / _VOXELS, np.dtype("<i2"), shape)
     return Volume(voxels, geometry, Source(folder, name or folder.name, series_uid=series_uid))
@@ -156,21 +159,21 @@ def write_mask(path: Path, mask: np.ndarray) -> None:
 
 
 def read_mask(path: Path, box: Box) -> np.ndarray:
-    """The mask of a box as booleans (i, j, k).
+    """The mask of a box as 0 and 1 (i, j, k), memory-mapped and read-only.
 
     Raises:
         InputError: it is missing or not complete.
     """
-    return _read_raw(path, np.dtype("u1"), box.shape) != 0
+    return _read_raw(path, np.dtype("u1"), box.shape)
 
 
 def _read_header(folder: Path) -> dict[str, Any]:
     try:
         header = json.loads((folder / _HEADER).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"There is no complete CT in {folder}.", _AGAIN) from error
+        raise InputError(_("There is no complete CT in {folder}.").format(folder=folder), _again()) from error
     if not isinstance(header, dict):
-        raise InputError(f"The header of the CT in {folder} is damaged.", _AGAIN)
+        raise InputError(_("The header of the CT in {folder} is damaged.").format(folder=folder), _again())
     return header
 
 
@@ -214,7 +217,14 @@ def _read_raw(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray
     try:
         found = path.stat().st_size
         if min(shape) < 1 or found != expected:
-            raise InputError(f"{path} has {found} bytes, not the {expected} of {shape} voxels.", _AGAIN)
+            raise InputError(
+                _("{path} has {found} bytes, not the {expected} of {shape} voxels.").format(
+                    path=path, found=found, expected=expected, shape=str(shape)
+                ),
+                _again(),
+            )
         return np.memmap(path, dtype=dtype, mode="r", shape=shape, order="F")
     except OSError as error:
-        raise InputError(f"{path} could not be read: {error.strerror}.", _AGAIN) from error
+        raise InputError(
+            _("{path} could not be read: {reason}.").format(path=path, reason=error.strerror), _again()
+        ) from error

@@ -71,16 +71,21 @@ class AcceptedClass:
 
     ``label`` is the slug of a class of the table, or the person's own name for a structure that it lacks. ``proposed``
     is None where no model had been asked for the class. Both are kept in their boxes: 25 masks of a whole CT would take
-    gigabytes.
+    gigabytes. ``model`` and ``model_sha256`` name the version that proposed it; "": the acceptance says it for all.
     """
 
     def __init__(
-        self, label: str, mask: np.ndarray | BoxedMask, proposed: np.ndarray | BoxedMask | None = None
+        self,
+        label: str,
+        mask: np.ndarray | BoxedMask,
+        proposed: np.ndarray | BoxedMask | None = None,
+        model: str = "",
+        model_sha256: str = "",
     ) -> None:
         """Raises:
         GeometryError: a mask is not a 3-D array of bool.
         """
-        self.label = label
+        self.label, self.model, self.model_sha256 = label, model, model_sha256
         self.boxed = mask if isinstance(mask, BoxedMask) else BoxedMask.of(mask)
         self.boxed_proposed = BoxedMask.of(proposed) if isinstance(proposed, np.ndarray) else proposed
 
@@ -109,10 +114,11 @@ class AcceptedClass:
 class Acceptance:
     """What was accepted in one go. ``id`` makes it known again, however often it is handed over.
 
-    ``volume`` is the CT (int16 HU). ``patient`` is a text that tells patients apart (the PatientID of DICOM), or "":
-    then the CT counts as a patient of its own. Neither it nor the SeriesInstanceUID is ever written down in the clear.
-    ``model`` and ``model_sha256`` name the version that made the proposal. ``seconds`` were spent on correcting,
-    ``tools`` are the editor effects that were used. ``accepted`` is UTC in ISO 8601.
+    ``volume`` is the CT (int16 HU). ``patient`` is a text that tells patients apart (:func:`.identity.patient_text`),
+    or "": then the CT counts as a patient of its own. Neither it nor the SeriesInstanceUID is ever written down in the
+    clear. ``model`` and ``model_sha256`` name the version that ran last, which proposed every class that names no
+    other. ``seconds`` were spent on correcting, ``tools`` are the editor effects that were used. ``accepted`` is UTC in
+    ISO 8601.
     """
 
     id: str

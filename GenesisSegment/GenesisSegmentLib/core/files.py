@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,12 @@ _CAUSES = {
 }
 _BLOCK_BYTES = 1024 * 1024
 _unfinished: set[Path] = set()
+
+
+def safe_name(text: str, otherwise: str) -> str:
+    """A file name that every system takes, made of a name; Windows keeps some for devices, whatever follows a dot."""
+    name = re.sub(r"[^\w.()+-]+", "_", text).strip("._") or otherwise
+    return f"_{name}" if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name) else name
 
 
 @contextmanager
@@ -81,6 +88,20 @@ def atomic_folder(target: Path) -> Iterator[Path]:
                 final.parent.mkdir(parents=True, exist_ok=True)
                 path.replace(final)
             fsync_folder(target)
+
+
+def private_folder(folder: Path) -> None:
+    """Makes a folder, and those above it, for this person alone, on disk when this returns; one that is there stays.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    if folder.is_dir():
+        return
+    if not folder.parent.is_dir():
+        private_folder(folder.parent)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    fsync_folder(folder.parent)
 
 
 def discard_unfinished() -> None:

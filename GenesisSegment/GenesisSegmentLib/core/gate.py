@@ -4,35 +4,47 @@ Patients are the independent pieces of evidence: the CTs of one patient are aver
 sign-flip (paired permutation) test (Fisher, The Design of Experiments, 1935): under the null hypothesis that the model
 did not change, each patient's difference is as likely to have the other sign. Every reviewed class must pass at the
 level by itself, so that no correction for several tests is needed (Berger, Technometrics 24:295, 1982).
+
+Of a class that nobody reviewed in a case that judges there is no truth. Whether it changed can be told all the same, by
+comparing what both models find; and a model that changed it is left to a person to judge.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from .rounds import ClassVerdict, Decision, GateRule, PairedScore
+from .rounds import Agreement, ClassVerdict, Decision, GateRule, PairedScore
 
 STEP = 1e-4
 """Differences of Dice are counted in these steps, so that the test is exact and free of rounding errors."""
 
 
-def decide(scores: Sequence[PairedScore], reviewed: Collection[str], rule: GateRule | None = None) -> Decision:
+def decide(
+    scores: Sequence[PairedScore],
+    reviewed: Collection[str],
+    rule: GateRule | None = None,
+    agreements: Sequence[Agreement] = (),
+) -> Decision:
     """Whether the new model is promoted, from its scores on the holdout.
 
     The validation cases, which are not trained on either, can only stand in its way: a class may be in none of the few
-    CTs of the holdout. Scores of the train split are passed over.
+    CTs of the holdout. So can the ``agreements`` of classes that neither has reviewed. Scores of the train split are
+    passed over.
 
     * "rejected": the mean Dice of any class dropped by more than ``epsilon`` on the holdout or on the validation cases,
       reviewed or not and however few the patients (a model that may have got worse is not worth a trial), a score is no
       number, or no reviewed class gained anything although there were enough patients.
     * "promoted": every reviewed class gained at least ``margin`` in the mean over at least ``needed`` patients, and
-      the sign-flip test is passed at ``level``.
-    * "unproven": all else; the reason says how many patients are missing, or which class showed no gain.
+      the sign-flip test is passed at ``level``, and every class that nobody reviewed is still found as before
+      (``kept``).
+    * "unproven": all else; the reason says how many patients are missing, or which class showed no gain or changed
+      where nobody can tell whether that is better.
 
-    The order of the scores and of the labels does not matter.
+    The order of the scores, the labels and the agreements does not matter.
     """
     rule = rule or GateRule()
     held, validated = ([s for s in scores if s.split == split] for split in ("holdout", "validation"))
@@ -50,7 +62,35 @@ def decide(scores: Sequence[PairedScore], reviewed: Collection[str], rule: GateR
     drops = [v for label in sorted({s.label for s in validated}) if (v := _drop(label, validated, rule))]
     if decision.state != "rejected" and drops:
         return Decision("rejected", f"The validation cases say that this got worse: {_listed(drops)}.", verdicts)
-    return decision
+    changed = [(label, k) for label, k in kept_as_before(scores, agreements, rule).items() if not k.dice >= rule.kept]
+    if decision.state != "promoted" or not changed:
+        return decision
+    found = _listed(
+        f"{label} (Dice {k.dice:.3f} between both models on {_patients(k.patients)})" for label, k in changed
+    )
+    verb, pronoun = ("is", "it") if len(changed) == 1 else ("are", "them")
+    why = f"nobody has reviewed {pronoun} in a case that judges, so nobody can tell whether that is better"
+    return Decision("unproven", f"{decision.reason} But {found} {verb} not found as before: {why}.", verdicts)
+
+
+class Kept(NamedTuple):
+    """How much of a class is found as before: Dice between both models, the mean over so many patients."""
+
+    dice: float
+    patients: int
+
+
+def kept_as_before(scores: Sequence[PairedScore], agreements: Sequence[Agreement], rule: GateRule) -> dict[str, Kept]:
+    """The agreement on each class that no case which judges has reviewed, by label in alphabetical order."""
+    judged = {score.label for score in scores if score.split != "train"}
+    found: dict[str, dict[str, list[float]]] = {}
+    for a in agreements:
+        if a.label not in judged and max(a.before_ml, a.after_ml) > rule.least_ml:
+            found.setdefault(a.label, {}).setdefault(a.patient, []).append(a.dice)
+    means = {
+        label: [math.fsum(each) / len(each) for each in patients.values()] for label, patients in sorted(found.items())
+    }
+    return {label: Kept(_rounded(math.fsum(some) / len(some)), len(some)) for label, some in means.items()}
 
 
 def sign_flip_p(differences: Iterable[float]) -> float:

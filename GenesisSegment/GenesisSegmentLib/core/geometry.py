@@ -15,6 +15,7 @@ from itertools import permutations
 import numpy as np
 
 from .errors import GeometryError
+from .i18n import _
 
 SHEAR_TOLERANCE = 1e-3
 """Largest cosine between two grid axes that still counts as a right angle (a 300 mm side then errs by 0.3 mm)."""
@@ -105,7 +106,9 @@ class Geometry:
     def __post_init__(self) -> None:
         matrix = np.array(self.ijk_to_ras, dtype=np.float64)
         if matrix.shape != (4, 4):
-            raise GeometryError(f"A 4x4 matrix was expected, not one of shape {matrix.shape}.")
+            raise GeometryError(
+                _("A 4x4 matrix was expected, not one of shape {shape}.").format(shape=str(matrix.shape))
+            )
         matrix.setflags(write=False)
         object.__setattr__(self, "ijk_to_ras", matrix)
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
@@ -160,22 +163,29 @@ class Geometry:
             GeometryError: not finite, an empty side, absurd spacing, or axes that are not at right angles.
         """
         if not np.isfinite(self.ijk_to_ras).all():
-            raise GeometryError("The position of the image is not a number.", "Export the image again.")
+            raise GeometryError(_("The position of the image is not a number."), _("Export the image again."))
         if min(self.shape) < 1:
-            raise GeometryError(f"The image is empty: {_by(self.shape)} voxels.", "Export the image again.")
+            raise GeometryError(
+                _("The image is empty: {shape} voxels.").format(shape=_by(self.shape)), _("Export the image again.")
+            )
         low, high = min(self.spacing), max(self.spacing)
         if low < SMALLEST_SPACING_MM or high > LARGEST_SPACING_MM:
             spacing = " x ".join(f"{s:.4g}" for s in self.spacing)
             raise GeometryError(
-                f"The voxel spacing of {spacing} mm is not plausible for a CT of a patient.",
-                "Correct the spacing in the file's header (millimetres) and try again.",
+                _("The voxel spacing of {spacing} mm is not plausible for a CT of a patient.").format(spacing=spacing),
+                _("Correct the spacing in the file's header (millimetres) and try again."),
             )
         cosines = self.directions.T @ self.directions - np.eye(3)
         if np.abs(cosines).max() > SHEAR_TOLERANCE:
             angle = float(np.degrees(np.arcsin(min(1.0, np.abs(cosines).max()))))
             raise GeometryError(
-                f"The image axes are not at right angles (off by {angle:.1f} degrees, as with a tilted gantry).",
-                "Resample the image to a straight grid first, for example with Slicer's acquisition-geometry option.",
+                _("The image axes are not at right angles (off by {angle} degrees, as with a tilted gantry).").format(
+                    angle=f"{angle:.1f}"
+                ),
+                _(
+                    "Resample the image to a straight grid first, for example with Slicer's acquisition-geometry "
+                    "option."
+                ),
             )
 
     def matches(self, other: Geometry, tolerance_mm: float = 1e-2) -> bool:

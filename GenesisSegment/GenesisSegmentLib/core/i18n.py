@@ -33,7 +33,16 @@ class Worded(str):
 
     def format(self, *_positional: Any, **values: Any) -> Worded:
         """As ``str.format`` with names alone."""
+        values = {name: _plain(value) for name, value in values.items()}
         return Worded(_filled(self.template, values), self.context, self.template, values)
+
+
+def together(*texts: str) -> str:
+    """Texts one after another, each of which may be carried; empty ones are left out."""
+    parts = {f"text{n}": text for n, text in enumerate(texts) if text}
+    whole = " ".join(parts.values())
+    is_carried = any(isinstance(text, Worded) for text in parts.values())
+    return Worded(whole, "", " ".join(f"{{{name}}}" for name in parts), parts) if is_carried else whole
 
 
 def _same(_context: str, text: str) -> str:
@@ -93,6 +102,13 @@ def _told(text: Worded) -> str:
         return _filled(_translator(text.context, text.template), values)
     except (LookupError, ValueError, TypeError, AttributeError):
         return str(text)
+
+
+def _plain(value: Any) -> Any:
+    """What a message can hold: anything but numbers and texts, such as a path, is said in words."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, (str, int, float)) else str(value)
 
 
 def _filled(template: str, values: dict[str, Any]) -> str:

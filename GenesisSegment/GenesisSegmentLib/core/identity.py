@@ -15,7 +15,7 @@ import secrets
 from pathlib import Path
 
 from .errors import InputError
-from .files import fsync_folder, output_errors
+from .files import fsync_folder, output_errors, private_folder
 from .home import BLOBS_NAME, DATABASE_NAME
 
 SALT_NAME = "salt"
@@ -23,6 +23,11 @@ _SALT_BYTES = 32
 _HASH = re.compile(r"[0-9a-f]{64}")
 _BELONGS_TO_SALT = (DATABASE_NAME, BLOBS_NAME)
 """What lies beside a salt that has been used."""
+_NOBODY = {
+    *("anon", "anonym", "anonymous", "anonymized", "anonymised", "deidentified", "removed", "unknown", "noname"),
+    *("noid", "none", "null", "na", "test", "patient"),
+}
+"""What stands in place of a PatientID, in small letters and without spaces and punctuation."""
 _MEND = "Bring the file back from a backup of this folder; without it, scans and patients are not known again."
 
 
@@ -45,7 +50,7 @@ def local_salt(folder: Path) -> bytes:
     except OSError as error:
         raise InputError(f"{path} could not be read: {error.strerror}.", "Check its permissions.") from error
     with output_errors(path):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private_folder(folder)
         _make(path)
         return _read(path)
 
@@ -53,6 +58,21 @@ def local_salt(folder: Path) -> bytes:
 def hashed(salt: bytes, text: str) -> str:
     """HMAC-SHA256 of ``text``, as 64 hexadecimal digits."""
     return hmac.new(salt, text.encode("utf-8"), hashlib.sha256).hexdigest()
+
+
+def patient_text(patient_id: str, study_uid: str = "") -> str:
+    """A text that tells the patient of a DICOM scan apart, or "" where nothing does: then each scan is its own patient.
+
+    It is the PatientID; where that is a placeholder of anonymisation, such as "ANON^" or "000000", the study stands for
+    the patient, by its StudyInstanceUID. Otherwise all anonymised scans would be of one patient.
+
+    What it cannot know: that two studies without a PatientID are of the same person, who may then both teach and judge
+    a model; that a PatientID that looks like any other was given to several people; or that two are of one.
+    """
+    word = "".join(letter for letter in patient_id.casefold() if letter.isalnum())
+    if word.strip("0") and word not in _NOBODY:
+        return patient_id.strip()
+    return f"study {study_uid.strip()}" if study_uid.strip() else ""
 
 
 def is_hash(text: str) -> bool:

@@ -1,12 +1,12 @@
 """Overlapping classes in as few label layers as possible: what a labelmap of a scene can show.
 
 A layer holds classes that share no voxel, so that one uint8 per voxel says all. Which classes share voxels is a graph
-of at most 32 nodes; its colouring says how many layers it takes.
+of at most 64 nodes; its colouring says how many layers it takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from .errors import InputError
 from .geometry import Geometry
 from .jobs import Advance
-from .segmentation import BITS, Segmentation
+from .segmentation import BITS, Segmentation, bit_of, bits_type
 
 _SLAB_VOXELS = 1 << 18
 """Voxels that are worked on at a time: their intermediate results stay in the processor's cache."""
@@ -38,7 +38,7 @@ def pack_layers(segmentation: Segmentation, advance: Advance = lambda fraction: 
     """
     bits = segmentation.bits
     groups = color(overlaps(bits, lambda fraction: advance(0.5 * fraction)), segmentation.classes)
-    masks = [BITS(sum(1 << (c - 1) for c in group)) for group in groups]
+    masks = [bit_of(*group) for group in groups]
     layers = [np.zeros_like(bits, dtype=np.uint8) for _ in groups]
     for slab, fraction in _slabs(bits):
         advance(0.5 + 0.5 * fraction)
@@ -50,16 +50,17 @@ def pack_layers(segmentation: Segmentation, advance: Advance = lambda fraction: 
     return tuple(Layer(labels, group) for labels, group in zip(layers, groups, strict=True))
 
 
-def unpack_layers(layers: Iterable[Layer], geometry: Geometry) -> Segmentation:
-    """The segmentation that layers were made from.
+def unpack_layers(layers: Sequence[Layer], geometry: Geometry, own: tuple[str, ...] = ()) -> Segmentation:
+    """The segmentation that layers were made from; ``own`` are the names of the classes from 33 on.
 
     Raises:
         InputError: a layer does not fit the grid, or holds a class that it does not name.
     """
-    bits = np.zeros(geometry.shape, dtype=BITS)
+    kind = bits_type(c for layer in layers for c in layer.classes)
+    bits = np.zeros(geometry.shape, dtype=kind)
     classes: list[int] = []
     for layer in layers:
-        table = np.zeros(256, dtype=BITS)
+        table = np.zeros(256, dtype=kind)
         table[list(layer.classes)] = [1 << (c - 1) for c in layer.classes]
         strangers = set(np.unique(layer.labels).tolist()) - {0, *layer.classes}
         if layer.labels.shape != geometry.shape or strangers:
@@ -70,11 +71,11 @@ def unpack_layers(layers: Iterable[Layer], geometry: Geometry) -> Segmentation:
             )
         bits |= table[layer.labels]
         classes.extend(layer.classes)
-    return Segmentation(bits, geometry, tuple(sorted(classes)))
+    return Segmentation(bits, geometry, tuple(sorted(classes)), own)
 
 
 def overlaps(bits: np.ndarray, advance: Advance = lambda fraction: None) -> dict[int, int]:
-    """Which classes share a voxel in uint32 ``bits`` (i, j, k): class -> bits of itself and of those it meets.
+    """Which classes share a voxel in ``bits`` (i, j, k): class -> bits of itself and of those it meets.
 
     Classes that meet no other are left out. One pass; only voxels of more than one class are looked at closely.
     """
@@ -122,7 +123,7 @@ def _classes_of(pattern: int) -> Iterator[int]:
 
 
 def _index_of_bit(single: np.ndarray) -> np.ndarray:
-    """Class index of the one bit that is set in each uint32, 0 where none is: the exponent of its float32."""
+    """Class index of the one bit that is set in each integer, 0 where none is: the exponent of its float32."""
     exponent = single.astype(np.float32).view(np.uint32)
     exponent >>= _FLOAT_EXPONENT
     np.maximum(exponent, _BIAS, out=exponent)

@@ -25,7 +25,7 @@ import numpy as np
 
 from .corrections import Acceptance, AcceptedClass, BoxedMask, now
 from .errors import GenesisError, InputError, ResourceError
-from .files import atomic_file, fsync_folder, output_errors
+from .files import atomic_file, fsync_folder, output_errors, private_folder
 from .geometry import Box, Geometry
 from .i18n import _
 from .identity import hashed, is_hash
@@ -55,8 +55,9 @@ class StoredAcceptance:
     """An acceptance as it is kept: without anything that names the patient.
 
     ``case`` is the hash of "series:" and the SeriesInstanceUID, or of "content:" and the SHA-256 of grid and voxels.
-    ``patient`` is the hash of "patient:" and the PatientID, or the case. In ``acceptance``, ``patient`` is the same
-    hash or "", ``volume.source.series_uid`` is the case or "", and ``volume.source.name`` the beginning of the case.
+    ``patient`` is the hash of "patient:" and what tells the patient apart, or the case. In ``acceptance``, ``patient``
+    is the same hash or "", ``volume.source.series_uid`` is the case or "", and ``volume.source.name`` the beginning of
+    the case.
     """
 
     acceptance: Acceptance
@@ -75,9 +76,13 @@ class _MaskHeader:
 
 @dataclass(frozen=True)
 class _ClassHeader:
+    """``model`` and ``model_sha256`` are missing in files of an older version."""
+
     label: str
     mask: _MaskHeader
     proposed: _MaskHeader | None = None
+    model: str = ""
+    model_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,7 +129,7 @@ class Outbox:
             InputError: the voxels are not int16.
         """
         with output_errors(self._folder):
-            _make_private(self._folder)
+            private_folder(self._folder)
         path = self._folder / f"{time.time_ns():020d}-{acceptance.id}{SUFFIX}"
         with atomic_file(path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
             seal(archive, _HEADER, asdict(self._write(_Writer(archive), acceptance)))
@@ -285,16 +290,6 @@ class _Writer:
         self.sha256[info.filename] = digest.hexdigest()
 
 
-def _make_private(folder: Path) -> None:
-    """Makes a folder that only this person can open, and waits until it is on disk."""
-    if folder.is_dir():
-        return
-    if not folder.parent.is_dir():
-        _make_private(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    fsync_folder(folder.parent)
-
-
 def _planes(voxels: np.ndarray) -> Iterator[memoryview]:
     """The voxels a few planes at a time, so that another memory order takes little memory."""
     for start in range(0, voxels.shape[2], _PLANES_AT_ONCE):
@@ -312,6 +307,8 @@ def _write_class(writer: _Writer, number: int, accepted: AcceptedClass) -> _Clas
         accepted.label,
         _write_mask(writer, f"mask-{number}.bits", accepted.boxed),
         None if proposed is None else _write_mask(writer, f"proposed-{number}.bits", proposed),
+        accepted.model,
+        accepted.model_sha256,
     )
 
 
@@ -358,7 +355,7 @@ def _read_header(archive: zipfile.ZipFile) -> _Header:
 
 def _read_class(archive: zipfile.ZipFile, header: _Header, c: _ClassHeader) -> AcceptedClass:
     proposed = None if c.proposed is None else _read_mask(archive, header, c.proposed)
-    return AcceptedClass(c.label, _read_mask(archive, header, c.mask), proposed)
+    return AcceptedClass(c.label, _read_mask(archive, header, c.mask), proposed, c.model, c.model_sha256)
 
 
 def _read_mask(archive: zipfile.ZipFile, header: _Header, mask: _MaskHeader) -> BoxedMask:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Hashable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
-Pieces = Generator[None, None, T]
-"""Yields after each piece; returns the result."""
+ALONE = object()
+"""What a piece yields where the next one takes long and cannot be cut: nothing else is to be done beside that one."""
+Pieces = Generator[Any, None, T]
+"""Yields after each piece: nothing, or :data:`ALONE`; returns the result."""
 
 
 def finished(work: Pieces[T]) -> T:
@@ -33,7 +35,7 @@ def steady(version: Callable[[], Hashable], begin: Callable[[], Pieces[T]]) -> P
         before, work = version(), begin()
         while version() == before:
             try:
-                next(work)
+                following = next(work)
             except StopIteration as end:
                 return before, end.value
-            yield
+            yield following

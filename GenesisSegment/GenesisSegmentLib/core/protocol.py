@@ -265,7 +265,8 @@ class Partial:
 class Result:
     """A finished segmentation on the grid of the volume with the fingerprint ``volume``.
 
-    ``classes`` were looked for; each lies in exactly one layer. ``present`` were found. ``seconds`` per stage.
+    ``classes`` were looked for; each lies in exactly one layer. ``present`` were found. ``seconds`` per stage. ``own``
+    are the names of the classes from 33 on.
     """
 
     type: ClassVar[str] = "result"
@@ -285,6 +286,7 @@ class Result:
     postprocess: str
     windows: int
     seconds: dict[str, float] = field(default_factory=dict)
+    own: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

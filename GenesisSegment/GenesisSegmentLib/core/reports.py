@@ -36,7 +36,8 @@ class DeviceInfo:
 class ModelInfo:
     """A model of the catalogue. ``state``: bundled, installed, missing, damaged or unchecked.
 
-    ``note`` is what the person must know, such as "not for clinical use". Licence answers None: not known.
+    ``note`` is what the person must know, such as "not for clinical use". Licence answers None: not known. ``own`` are
+    the names of the classes from 33 on, which a person taught and ``offered`` leaves out.
     """
 
     id: str
@@ -56,6 +57,7 @@ class ModelInfo:
     url: str | None
     page: str | None
     citation: str
+    own: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .errors import GenesisError
+from .i18n import _
 
 _MARKER = "GenesisSegmentClasses.json"
 _LIBRARY = Path(__file__).resolve().parents[1]
@@ -25,5 +26,6 @@ def resource(relative: str = "", library: Path = _LIBRARY) -> Path:
         if (folder / _MARKER).is_file():
             return folder / relative
     raise GenesisError(
-        f"The resources of GenesisSegment were not found beside {library}.", "Install GenesisSegment again."
+        _("The resources of GenesisSegment were not found beside {library}.").format(library=library),
+        _("Install GenesisSegment again."),
     )

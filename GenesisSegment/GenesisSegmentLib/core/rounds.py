@@ -29,18 +29,37 @@ class PairedScore:
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """One class of one case, in which nobody reviewed it, as two models find it: this tells whether it changed, not
+    whether for the better. ``dice`` is that of the two masks in 0..1, the volumes are those of each in millilitres.
+    """
+
+    label: str
+    case: str
+    patient: str
+    dice: float
+    before_ml: float
+    after_ml: float
+
+
+@dataclass(frozen=True)
 class GateRule:
     """When a model counts as better.
 
     Per reviewed class: a mean gain of at least ``margin`` Dice over at least ``needed`` patients, and a one-sided exact
     sign-flip test at ``level``. For every class: no mean drop of more than ``epsilon``. ``needed`` is the smallest
     number of patients with which the test can reach the level: ``level >= 2 ** -needed``.
+
+    For every class that no case which judges has reviewed: what the new model finds agrees with what was found before
+    by at least ``kept`` Dice in the mean; where neither finds more than ``least_ml``, there is nothing to compare.
     """
 
     margin: float = 0.01
     epsilon: float = 0.01
     level: float = 0.05
     needed: int = 5
+    kept: float = 0.9
+    least_ml: float = 2.0
 
 
 @dataclass(frozen=True)
@@ -84,5 +103,6 @@ class RoundRecord:
     cases: tuple[str, ...] = ()
     scores: tuple[PairedScore, ...] = ()
     classes: tuple[ClassVerdict, ...] = ()
+    agreements: tuple[Agreement, ...] = ()
     report: str = ""
     settings: dict[str, str] = field(default_factory=dict)

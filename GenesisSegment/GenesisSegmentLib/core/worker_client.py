@@ -227,7 +227,7 @@ class WorkerClient:
         return layers
 
     def mask(self, partial: Partial) -> tuple[Box, Any]:
-        """The box and the boolean mask (i, j, k) of a class that is there early.
+        """The box and the mask (i, j, k), 0 or 1, of a class that is there early; memory-mapped.
 
         Raises:
             InputError: the file is gone or not complete.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from ..core.errors import GeometryError
 from ..core.geometry import Box, Geometry, Reorientation
-from ..core.segmentation import BITS, Segmentation
+from ..core.segmentation import Segmentation
 
 if TYPE_CHECKING:
     from .labels import Labels
@@ -29,7 +30,7 @@ def aligned(segmentation: Segmentation, geometry: Geometry) -> Segmentation:
     turned = _turned(segmentation, geometry)
     if not _matches(turned.geometry, geometry):
         raise _refusal(geometry, segmentation.geometry)
-    return Segmentation(turned.bits, geometry, turned.classes)
+    return replace(turned, geometry=geometry)
 
 
 def brought_together(prediction: Labels, reference: Labels) -> tuple[Segmentation, Segmentation]:
@@ -57,7 +58,7 @@ def brought_together(prediction: Labels, reference: Labels) -> tuple[Segmentatio
 
 def cropped(segmentation: Segmentation, box: Box) -> Segmentation:
     """The part of a segmentation inside ``box``; its bits are a view."""
-    return Segmentation(segmentation.bits[box.slices], segmentation.geometry.cropped(box), segmentation.classes)
+    return replace(segmentation, bits=segmentation.bits[box.slices], geometry=segmentation.geometry.cropped(box))
 
 
 def _turned(segmentation: Segmentation, geometry: Geometry) -> Segmentation:
@@ -68,7 +69,8 @@ def _turned(segmentation: Segmentation, geometry: Geometry) -> Segmentation:
         raise _refusal(geometry, segmentation.geometry)
     flips = tuple(bool(cosines[a, b] < 0) for a, b in enumerate((i, j, k)))
     change = Reorientation((i, j, k), flips)  # type: ignore[arg-type]
-    return Segmentation(change.apply(segmentation.bits), segmentation.geometry.reoriented(change), segmentation.classes)
+    turned = change.apply(segmentation.bits)
+    return replace(segmentation, bits=turned, geometry=segmentation.geometry.reoriented(change))
 
 
 def _place(geometry: Geometry, other: Geometry) -> Box:
@@ -78,10 +80,10 @@ def _place(geometry: Geometry, other: Geometry) -> Box:
 
 
 def _padded(segmentation: Segmentation, box: Box, joint: Box, geometry: Geometry) -> Segmentation:
-    bits = np.zeros(joint.shape, dtype=BITS, order="F")
+    bits = np.zeros(joint.shape, dtype=segmentation.bits.dtype, order="F")
     inner = tuple(slice(a - o, b - o) for a, b, o in zip(box.start, box.stop, joint.start, strict=True))
     bits[inner] = segmentation.bits
-    return Segmentation(bits, geometry, segmentation.classes)
+    return replace(segmentation, bits=bits, geometry=geometry)
 
 
 def _matches(geometry: Geometry, other: Geometry) -> bool:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import __version__
-from ..core.classes import class_table
 from ..core.files import sha256_of
 from ..core.jobs import Job
+from ..core.segmentation import Segmentation
 from ..core.volume import Volume
 from .case_files import CasePaths, CaseReport, make_way, staged, write_report
 from .export import check_target, why_unwritten, write_segmentation
@@ -22,12 +22,13 @@ NOT_FOR_CLINICAL_USE = "not for clinical use"
 
 @dataclass(frozen=True)
 class ModelLabel:
-    """How a model is named in results, and what the person should know of it."""
+    """How a model is named in results, and what the person should know of it; ``own`` as in the facts of the model."""
 
     name: str
     title: str
     sha256: str
     notes: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
 
 def segment_case(
@@ -42,7 +43,7 @@ def segment_case(
     Raises:
         GenesisError: see :meth:`.Segmenter.segment` and :func:`.export.write_segmentation`.
     """
-    check_target(target, volume)
+    check_target(target, volume, model.own)
     result = segmenter.segment(volume, options, then={"writing": 5})
     job.advance("writing", 0.0)
     segmentation = result.segmentation
@@ -70,8 +71,8 @@ def segment_case(
             device=result.device,
             windows=result.windows,
             seconds=result.seconds,
-            classes_computed=_slugs(segmentation.classes),
-            classes_found=_slugs(segmentation.present()),
+            classes_computed=_slugs(segmentation, segmentation.classes),
+            classes_found=_slugs(segmentation, segmentation.present()),
             segmentation=None if unwritten else str(target.absolute()),
             files=tuple(str(paths.folder.absolute() / name) for name in checksums),
             sha256=checksums,
@@ -82,5 +83,5 @@ def segment_case(
     return report, measurements
 
 
-def _slugs(classes: tuple[int, ...]) -> tuple[str, ...]:
-    return tuple(class_table()[c].slug for c in classes)
+def _slugs(segmentation: Segmentation, classes: tuple[int, ...]) -> tuple[str, ...]:
+    return tuple(segmentation.structures[c].slug for c in classes)

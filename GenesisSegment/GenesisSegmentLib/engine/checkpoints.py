@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.errors import ModelError
+from ..core.i18n import _
 from .models.cache import model_digest
 from .networks import build, options_of
 from .networks.recognise import recognise
@@ -92,10 +93,13 @@ def load(path: str | Path, expected: str | None = None) -> Checkpoint:
         architecture, options = recognise(weights)
         reference = _shapes(architecture, options)
     except ModelError as error:
-        raise ModelError(f"{path} cannot be used. {error.what}", error.remedy) from error
+        raise ModelError(_("{path} cannot be used. {why}").format(path=path, why=error.what), error.remedy) from error
     if expected is not None and architecture != expected:
         raise ModelError(
-            f"{path} holds the network {architecture}, not {expected}.", "Choose the file that belongs to this model."
+            _("{path} holds the network {architecture}, not {expected}.").format(
+                path=path, architecture=architecture, expected=expected
+            ),
+            _("Choose the file that belongs to this model."),
         )
     _require_fit(str(path), architecture, reference, weights)
     _require_sane(str(path), {key: weights[key] for key in reference})
@@ -128,7 +132,10 @@ def normalise(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Layout]
     named = {key: f"backbone.{key}" if _BACKBONE_PART.match(key) else key for key in weights}
     for key, name in named.items():
         if name != key and name in weights:
-            raise ModelError(f'It has a weight both as "{key}" and as "{name}".', "Use the file as it was published.")
+            raise ModelError(
+                _('It has a weight both as "{key}" and as "{name}".').format(key=key, name=name),
+                _("Use the file as it was published."),
+            )
     inserted = any(name != key for key, name in named.items())
     return {named[key]: value for key, value in weights.items()}, "B" if inserted else "A" if wrapped else "C"
 
@@ -151,9 +158,13 @@ def initialise_from_genesis(model: nn.Module, checkpoint: Checkpoint) -> None:
     backbone = getattr(model, "backbone", None)
     if checkpoint.architecture not in fitting or not isinstance(backbone, fitting[checkpoint.architecture]):
         raise ModelError(
-            f"{checkpoint.path} ({checkpoint.architecture}) cannot initialise this network.",
-            "Models Genesis weights of its 3-D U-Net fit the Universal Model with the U-Net backbone; those of "
-            "the starter's backbone fit the starter.",
+            _("{path} ({architecture}) cannot initialise this network.").format(
+                path=checkpoint.path, architecture=checkpoint.architecture
+            ),
+            _(
+                "Models Genesis weights of its 3-D U-Net fit the Universal Model with the U-Net backbone; those "
+                "of the starter's backbone fit the starter."
+            ),
         )
     weights = {key: value for key, value in checkpoint.state.items() if not key.startswith("out_tr.")}
     _require_fit(str(checkpoint.path), checkpoint.architecture, backbone.state_dict(), weights)
@@ -164,8 +175,8 @@ def _read(path: Path) -> Any:
     version = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
     if version < _SAFE_TORCH:
         raise ModelError(
-            f"PyTorch {torch.__version__} cannot load a checkpoint safely (CVE-2025-32434).",
-            "Install PyTorch 2.6 or newer.",
+            _("PyTorch {version} cannot load a checkpoint safely (CVE-2025-32434).").format(version=torch.__version__),
+            _("Install PyTorch 2.6 or newer."),
         )
     try:
         with torch.serialization.safe_globals(_number_types()):
@@ -176,7 +187,8 @@ def _read(path: Path) -> Any:
         if str(error).startswith("Cannot use ``weights_only"):
             raise _refusal(path, str(error)) from error
         raise ModelError(
-            f"{path} is damaged or incomplete: it could not be read as a checkpoint.", "Download or copy it again."
+            _("{path} is damaged or incomplete: it could not be read as a checkpoint.").format(path=path),
+            _("Download or copy it again."),
         ) from error
 
 
@@ -193,13 +205,17 @@ def _refusal(path: Path, message: str) -> ModelError:
     with path.open("rb") as stream:
         head = stream.read(2)
     if wanted:
-        why = f"besides weights it asks for {wanted[1]}, and loading that could run code"
+        why = _("besides weights it asks for {wanted}, and loading that could run code").format(wanted=wanted[1])
     elif head == b"PK" or head[:1] == b"\x80":
-        why = "it holds something other than weights, and loading that could run code"
+        why = _("it holds something other than weights, and loading that could run code")
     else:
-        return ModelError(f"{path} is not a PyTorch checkpoint.", "Choose a .pth, .pt or .model file with weights.")
+        return ModelError(
+            _("{path} is not a PyTorch checkpoint.").format(path=path),
+            _("Choose a .pth, .pt or .model file with weights."),
+        )
     return ModelError(
-        f"{path} was refused: {why}.", "Use the publisher's file; if it is your own, save its state dict alone."
+        _("{path} was refused: {why}.").format(path=path, why=why),
+        _("Use the publisher's file; if it is your own, save its state dict alone."),
     )
 
 
@@ -213,7 +229,10 @@ def _weights_of(path: Path, document: Any) -> dict[str, Tensor]:
         entries = ", ".join(map(str, list(state)[:_NAMED])) or "nothing"
     else:
         entries = f"a {type(document).__name__}"
-    raise ModelError(f"{path} does not hold the weights of a network, but {entries}.", "Choose another file.")
+    raise ModelError(
+        _("{path} does not hold the weights of a network, but {entries}.").format(path=path, entries=entries),
+        _("Choose another file."),
+    )
 
 
 def _epoch_of(document: Any) -> int | None:
@@ -238,8 +257,10 @@ def _require_fit(
     )
     if any(faults):
         raise ModelError(
-            f"{source} does not fit the network {architecture}; {'; '.join(filter(None, faults))}.",
-            "It is damaged or belongs to another network: download it again or choose another file.",
+            _("{source} does not fit the network {architecture}; {faults}.").format(
+                source=source, architecture=architecture, faults="; ".join(filter(None, faults))
+            ),
+            _("It is damaged or belongs to another network: download it again or choose another file."),
         )
 
 
@@ -260,8 +281,10 @@ def _require_sane(source: str, weights: Mapping[str, Tensor]) -> None:
     numbers = sum(weight.numel() for weight in weights.values())
     if numbers > _MOST_NUMBERS:
         raise ModelError(
-            f"{source} asks for a network of {numbers / 1e9:.0f} billion weights; known ones have up to 0.1 billion.",
-            "Choose a file from a publisher that you trust.",
+            _("{source} asks for a network of {count} billion weights; known ones have up to 0.1 billion.").format(
+                source=source, count=f"{numbers / 1e9:.0f}"
+            ),
+            _("Choose a file from a publisher that you trust."),
         )
     bad = [
         key
@@ -270,8 +293,10 @@ def _require_sane(source: str, weights: Mapping[str, Tensor]) -> None:
     ]
     if bad:
         raise ModelError(
-            f"{source} has weights that are not finite numbers: {_count(bad, 'damaged')}.",
-            "Its training failed or the file is damaged: download it again or choose another file.",
+            _("{source} has weights that are not finite numbers: {damaged}.").format(
+                source=source, damaged=_count(bad, "damaged")
+            ),
+            _("Its training failed or the file is damaged: download it again or choose another file."),
         )
 
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from ..core.classes import class_table
+from ..core.classes import structures
 from ..core.files import atomic_file
 from ..core.geometry import Box
 from ..core.segmentation import Segmentation, class_boxes
@@ -84,7 +84,7 @@ def _score(
     box: Box | None,
     tolerance_mm: float,
 ) -> ClassScore:
-    name = class_table()[index].slug
+    name = structures(reference.own)[index].slug
     if index not in reference.classes:
         return ClassScore(index, name, "not annotated")
     if index not in prediction.classes:

@@ -6,6 +6,7 @@ map, and a segmentation drawn without overlaps, has a hole in the organ where th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from ..core.classes import class_table
 from ..core.geometry import Box
 from ..core.i18n import _
-from ..core.segmentation import BITS, Segmentation, class_boxes
+from ..core.segmentation import Segmentation, bit_of, class_boxes
 from .components import components, dilated
 
 LIVER, VESSEL_TUMOR = 6, 29
@@ -50,7 +51,7 @@ def organs_with_lesions(segmentation: Segmentation) -> tuple[Segmentation, tuple
         box = Box.joined(boxes[c] for c in lesions).grown(1, bits.shape)
         names = " and ".join(class_table()[c].slug for c in lesions)
         before = bits[box.slices].copy()
-        left = _fold(bits[box.slices], hosts, known, sum(1 << (c - 1) for c in lesions))
+        left = _fold(bits[box.slices], hosts, known, lesions)
         changed = np.bitwise_or.reduce(before ^ bits[box.slices], axis=None)
         grown += [f"{names} as {class_table()[c].slug}" for c in known if int(changed) >> (c - 1) & 1]
         unclear += [f"{left} of {names}"] * (left > 0 and len(known) == len(hosts))
@@ -60,14 +61,14 @@ def organs_with_lesions(segmentation: Segmentation) -> tuple[Segmentation, tuple
     if unclear:
         text = _("Pieces that could belong to either side count as no organ: {pieces}.")
         notes.append(text.format(pieces=", ".join(unclear)))
-    return Segmentation(bits, segmentation.geometry, segmentation.classes), tuple(notes)
+    return replace(segmentation, bits=bits), tuple(notes)
 
 
-def _fold(bits: np.ndarray, hosts: tuple[int, ...], known: list[int], lesions: int) -> int:
+def _fold(bits: np.ndarray, hosts: tuple[int, ...], known: list[int], lesions: list[int]) -> int:
     """Sets the bit of its organ in every voxel of the lesions; returns how many pieces have no certain organ."""
-    mask = (bits & BITS(lesions)) != 0
+    mask = (bits & bit_of(*lesions)) != 0
     if len(hosts) == 1:
-        bits[mask] |= _bit(hosts[0])
+        bits[mask] |= bit_of(hosts[0])
         return 0
     left = 0
     found = components(mask)
@@ -75,12 +76,8 @@ def _fold(bits: np.ndarray, hosts: tuple[int, ...], known: list[int], lesions: i
         around = inner.grown(1, bits.shape)  # type: ignore[arg-type]
         piece = found.labels[around.slices] == found.order[rank]
         rim = bits[around.slices][dilated(piece, (1, 1, 1)) & ~mask[around.slices]]
-        touched = [c for c in known if (rim & _bit(c)).any()]
+        touched = [c for c in known if (rim & bit_of(c)).any()]
         if len(touched) == 1:
-            bits[around.slices][piece] |= _bit(touched[0])
+            bits[around.slices][piece] |= bit_of(touched[0])
         left += len(touched) != 1
     return left
-
-
-def _bit(index: int) -> np.uint32:
-    return BITS(1 << (index - 1))

@@ -17,17 +17,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
-from ..core.classes import class_table, find_classes
+from ..core.classes import FIRST_OWN, find_classes, structures
 from ..core.errors import GeometryError, InputError
+from ..core.files import safe_name
 from ..core.geometry import Geometry
-from ..core.segmentation import BITS, MAX_CLASSES, Segmentation
+from ..core.segmentation import BITS, MAX_CLASSES, Segmentation, bit_of, bits_type
 from .export.segnrrd import COMPUTED_FIELD
 from .export.targets import FOLDER_TABLE, suffix_of, table_path
 from .hosts import organs_with_lesions
@@ -44,17 +45,19 @@ _AGAIN = "Copy or export the file again."
 class Labels:
     """Labels from a file. ``segmentation.classes`` are the classes that were looked for, marked or not.
 
-    ``notes`` are sentences for the person, such as names that were passed over. ``is_empty_outside``: the file may
-    cover its segments alone, and beyond its grid nothing is marked; otherwise, nothing is known there.
+    ``notes`` are sentences for the person, such as names that were passed over; ``others`` are these names, as slugs.
+    ``is_empty_outside``: the file may cover its segments alone, and beyond its grid nothing is marked; otherwise,
+    nothing is known there.
     """
 
     segmentation: Segmentation
     notes: tuple[str, ...] = ()
     is_empty_outside: bool = False
+    others: tuple[str, ...] = ()
 
 
-def read_labels(path: Path | str) -> Labels:
-    """Labels from any of the forms above.
+def read_labels(path: Path | str, own: tuple[str, ...] = ()) -> Labels:
+    """Labels from any of the forms above. What is named like one of ``own``, slugs, are the classes from 33 on.
 
     Raises:
         InputError: missing, damaged, no labels, or values that no table explains.
@@ -65,17 +68,18 @@ def read_labels(path: Path | str) -> Labels:
         raise InputError(f"{path} does not exist.", "Check the path.")
     try:
         if path.is_dir():
-            return _read_label_map(path / REFERENCE_NAME) if (path / REFERENCE_NAME).is_file() else _read_folder(path)
+            labels = path / REFERENCE_NAME
+            return _read_label_map(labels, own) if labels.is_file() else _read_folder(path, own)
         if suffix_of(path) == ".seg.nrrd":
-            return _read_seg_nrrd(path)
+            return _read_seg_nrrd(path, own)
         if suffix_of(path) in _READERS:
-            return _read_label_map(path)
+            return _read_label_map(path, own)
     except OSError as error:
         raise InputError(f"{path} could not be read: {error.strerror or error}.", "Check its permissions.") from error
     raise InputError(f"{path.name} is not a label file that can be read.", f"Give .seg.nrrd, {', '.join(_READERS)}.")
 
 
-def _read_label_map(path: Path) -> Labels:
+def _read_label_map(path: Path, own: tuple[str, ...]) -> Labels:
     table_file = table_path(path)
     if not table_file.is_file():
         raise InputError(
@@ -83,12 +87,12 @@ def _read_label_map(path: Path) -> Labels:
             'Write one, such as {"labels": {"1": "spleen", "2": "liver"}}.',
         )
     table = _json(table_file)
-    values, classes, notes = _value_table(table, table_file)
+    values, classes, notes, others = _value_table(table, table_file, own)
     labels, geometry = _read_values(path)
-    lut = np.zeros(np.iinfo(labels.dtype).max + 1, dtype=BITS)
+    lut = np.zeros(np.iinfo(labels.dtype).max + 1, dtype=bits_type(classes))
     for value, index in values.items():
-        lut[value] = BITS(1 << (index - 1)) if index else 0
-    bits = np.empty(labels.shape, dtype=BITS, order="F")
+        lut[value] = bit_of(index) if index else 0
+    bits = np.empty(labels.shape, dtype=lut.dtype, order="F")
     used = np.zeros(lut.shape, dtype=bool)
     for k in range(labels.shape[2]):  # by slice: an index array of the whole volume would take eight bytes a voxel
         bits[..., k] = lut[labels[..., k]]
@@ -97,42 +101,34 @@ def _read_label_map(path: Path) -> Labels:
     if unknown:
         listed = ", ".join(str(v) for v in sorted(unknown))
         raise InputError(f"{path.name} holds values that {table_file.name} does not explain: {listed}.", "Add them.")
-    painted = Segmentation(bits, geometry, classes)
+    painted = Segmentation(bits, geometry, classes, own)
     whole, folded = organs_with_lesions(painted)
-    return Labels(whole, (*notes, *folded, *_still_hidden(table, painted, whole)))
+    return Labels(whole, (*notes, *folded, *_still_hidden(table, painted, whole)), others=others)
 
 
 def read_named(path: Path | str, names: Sequence[str]) -> Labels:
-    """Structures that are none of the classes, by their names in the table of a label map (or of a folder with one).
+    """Structures that are none of the classes, by their names in a file of any of the forms above.
 
     They are the classes 1, 2, ... of the result, in the order of ``names``, 32 at most.
 
     Raises:
-        InputError: there is no such label map, or it does not hold all of the names.
+        InputError: the file cannot be read, or it does not hold all of the names.
         GeometryError: the grid cannot be placed.
     """
-    path = Path(path)
-    path = path / REFERENCE_NAME if path.is_dir() else path
-    table_file = table_path(path)
-    if suffix_of(path) not in _READERS or not path.is_file() or not table_file.is_file():
+    slugs = tuple(safe_name(name, "structure") for name in names)
+    if len(set(slugs)) < len(names) or len(names) > MAX_CLASSES:
         raise InputError(
-            f"There is no label map at {path} with a table of its values beside it, where {', '.join(names)} could be.",
-            'Give a label map (.nii.gz, .nrrd, .mha) and a .json such as {"labels": {"1": "sarcoma"}}.',
+            f"{', '.join(names)} cannot be read at once: they are more than {MAX_CLASSES}, or two are the same name.",
+            "Name fewer of them.",
         )
-    table = _json(table_file)
-    _value_table(table, table_file)  # refuses what is no table
-    values: dict[str, list[int]] = {}
-    for value, name in table.get("labels", {}).items():
-        values.setdefault(str(name), []).append(int(value))
-    absent = [name for name in names if name not in values]
-    if absent or len(names) > MAX_CLASSES:
-        what = f"{table_file.name} does not name {', '.join(absent) or f'more than {MAX_CLASSES} structures at once'}."
-        raise InputError(what, f"It names: {', '.join(values)}.")
-    labels, geometry = _read_values(path)
-    bits = np.zeros(labels.shape, dtype=BITS, order="F")
-    for index, name in enumerate(names, 1):
-        bits[np.isin(labels, values[name])] |= BITS(1 << (index - 1))
-    return Labels(Segmentation(bits, geometry, tuple(range(1, len(names) + 1))))
+    found = read_labels(path, slugs)
+    whole = found.segmentation
+    absent = [name for index, name in enumerate(names, FIRST_OWN) if index not in whole.classes]
+    if absent:
+        there = (*(whole.structures[c].slug for c in whole.classes), *found.others)
+        raise InputError(f"{Path(path).name} does not name {', '.join(absent)}.", f"It names: {', '.join(there)}.")
+    bits = (whole.bits >> np.uint64(MAX_CLASSES)).astype(BITS)
+    return Labels(replace(whole, bits=bits, classes=tuple(range(1, len(names) + 1)), own=()))
 
 
 def _still_hidden(table: dict[str, Any], painted: Segmentation, whole: Segmentation) -> tuple[str, ...]:
@@ -146,7 +142,7 @@ def _still_hidden(table: dict[str, Any], painted: Segmentation, whole: Segmentat
             and isinstance(hidden, int)
             and hidden > np.count_nonzero(whole.mask(c)) - np.count_nonzero(painted.mask(c))
         ):
-            short.append(class_table()[c].slug)
+            short.append(whole.structures[c].slug)
     if not short:
         return ()
     return (
@@ -154,8 +150,10 @@ def _still_hidden(table: dict[str, Any], painted: Segmentation, whole: Segmentat
     )
 
 
-def _value_table(table: dict[str, Any], path: Path) -> tuple[dict[int, int], tuple[int, ...], tuple[str, ...]]:
-    """Class of each value (0 where it is none of ours), classes that were looked for, and notes."""
+def _value_table(
+    table: dict[str, Any], path: Path, own: tuple[str, ...]
+) -> tuple[dict[int, int], tuple[int, ...], tuple[str, ...], tuple[str, ...]]:
+    """Class of each value (0 where it is none of ours), classes that were looked for, notes, and names passed over."""
     try:
         names = {int(value): str(name) for value, name in table.get("labels", {}).items()}
         mapped = {int(value): int(index) for value, index in table.get("universal_model", {}).items()}
@@ -165,49 +163,58 @@ def _value_table(table: dict[str, Any], path: Path) -> tuple[dict[int, int], tup
         raise InputError(f"{path.name} is not a table of label values.", 'Write "labels": {"1": "spleen"}.') from error
     notes: tuple[str, ...] = ()
     if "universal_model" in table:
-        values = dict.fromkeys(names, 0) | mapped
+        values = {value: _own_number(name, own) for value, name in names.items()} | mapped
     else:
-        values = {value: class_named(name) or 0 for value, name in names.items()}
+        values = {value: _index_of(name, own) for value, name in names.items()}
         notes = _passed_over(names[value] for value, index in values.items() if not index)
+    others = _slugs(names[value] for value, index in values.items() if not index and value in names)
+    if looked_for is not None:
+        # Structures of the writer's own are known by their names: another model counts them otherwise.
+        looked_for = {c for c in looked_for if c < FIRST_OWN or c not in names}
+        looked_for |= {index for index in values.values() if index >= FIRST_OWN}
     classes = set(values.values()) - {0} if looked_for is None else looked_for
-    if not classes <= set(class_table()):
+    if not classes <= set(structures(own)):
         raise InputError(f"{path.name} names classes that do not exist.", f"Classes are 1 to {MAX_CLASSES}.")
     if not classes and not names:
         raise InputError(f"{path.name} names no label.", 'Write "labels": {"1": "spleen"}.')
     stray = set(values.values()) - {0} - classes
     if stray:
-        slugs = ", ".join(class_table()[c].slug for c in sorted(stray))
+        slugs = ", ".join(structures(own)[c].slug for c in sorted(stray))
         raise InputError(f"{path.name} gives values to classes that it says were not looked for: {slugs}.", "Mend it.")
-    return values, tuple(sorted(classes)), notes
+    return values, tuple(sorted(classes)), notes, others
 
 
-def _read_folder(folder: Path) -> Labels:
+def _read_folder(folder: Path, own: tuple[str, ...]) -> Labels:
     table_file = folder / FOLDER_TABLE
-    notes: tuple[str, ...] = ()
+    unknown: list[str] = []
     geometry: Geometry | None = None
     if table_file.is_file():
         table = _json(table_file)
-        files, classes = _folder_table(table, table_file)
+        files, classes, unknown = _folder_table(table, table_file, own)
+        notes = _passed_over(unknown)
         geometry = None if files else _table_grid(table, table_file)
     else:
         masks = (path for path in sorted(folder.iterdir()) if suffix_of(path) in _READERS and path.name[0] != ".")
-        found = {path: class_named(path.name[: -len(suffix_of(path))]) for path in masks}
+        found = {path: _index_of(path.name[: -len(suffix_of(path))], own) for path in masks}
         files = {index: path for path, index in found.items() if index}
         notes = _passed_over(path.name for path, index in found.items() if not index)
+        unknown = [path.name[: -len(suffix_of(path))] for path, index in found.items() if not index]
         classes = set(files)
-    if not classes:
+    if not classes and not (unknown and table_file.is_file()):
         raise InputError(f"There is no mask in {folder}.", "Give a folder with one mask per class: spleen.nii.gz, ...")
-    bits = None if geometry is None else np.zeros(geometry.shape, dtype=BITS, order="F")
+    kind = bits_type(classes)
+    bits = None if geometry is None else np.zeros(geometry.shape, dtype=kind, order="F")
     for index, path in files.items():
-        mask, own = _read_values(path)
+        mask, place = _read_values(path)
         if geometry is None or bits is None:
-            geometry, bits = own, np.zeros(own.shape, dtype=BITS, order="F")
-        if not own.matches(geometry):
+            geometry, bits = place, np.zeros(place.shape, dtype=kind, order="F")
+        if not place.matches(geometry):
             raise GeometryError(f"The masks in {folder} lie on different grids ({path.name}).", _AGAIN)
-        bits[mask != 0] |= BITS(1 << (index - 1))
+        bits[mask != 0] |= bit_of(index)
     assert geometry is not None  # from the table or from a file
     assert bits is not None
-    return Labels(Segmentation(bits, geometry, tuple(sorted(classes))), notes)
+    segmentation = Segmentation(bits, geometry, tuple(sorted(classes)), own)
+    return Labels(segmentation, notes, others=_slugs(unknown))
 
 
 def _table_grid(table: dict[str, Any], path: Path) -> Geometry:
@@ -225,20 +232,27 @@ def _table_grid(table: dict[str, Any], path: Path) -> Geometry:
     return geometry
 
 
-def _folder_table(table: dict[str, Any], path: Path) -> tuple[dict[int, Path], set[int]]:
-    """File of each class that was found, and the classes that were looked for."""
+def _folder_table(
+    table: dict[str, Any], path: Path, own: tuple[str, ...]
+) -> tuple[dict[int, Path], set[int], list[str]]:
+    """File of each class that was found, the classes that were looked for, and names that are none of ours."""
     try:
-        files = {int(index): path.with_name(Path(name).name) for index, name in table["files"].items()}
-        classes = {int(index) for index in table["classes_computed"]}
+        numbers = {int(index): int(index) for index in table["classes_computed"]}
+        names = {int(index): str(name) for index, name in table.get("labels", {}).items()}
+        numbers |= {c: _own_number(names[c], own) for c in numbers if c >= FIRST_OWN and c in names}
+        listed = {numbers[int(c)]: path.with_name(Path(name).name) for c, name in table["files"].items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path.name} is not a table of masks.", _AGAIN) from error
+    unknown = [names[c] for c, index in numbers.items() if not index]
+    files = {index: file for index, file in listed.items() if index}
+    classes = set(numbers.values()) - {0}
     missing = [file.name for file in files.values() if not file.is_file()]
     if missing:
         raise InputError(f"{path.parent} lacks {', '.join(missing)}, which {path.name} names.", _AGAIN)
-    return files, classes
+    return files, classes, unknown
 
 
-def _read_seg_nrrd(path: Path) -> Labels:
+def _read_seg_nrrd(path: Path, own: tuple[str, ...]) -> Labels:
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -250,25 +264,43 @@ def _read_seg_nrrd(path: Path) -> Labels:
     geometry.check()
     layers = sitk.GetArrayViewFromImage(image)
     layers = layers.reshape(*layers.shape[:3], -1).transpose(2, 1, 0, 3)
-    bits = np.zeros(geometry.shape, dtype=BITS, order="F")
+    bits = np.zeros(geometry.shape, dtype=bits_type(structures(own)), order="F")
     classes: set[int] = set()
     unknown = []
     for n in range(sum(key.endswith("_ID") and key.startswith("Segment") for key in fields)):
         name, identity = fields.get(f"Segment{n}_Name", ""), fields.get(f"Segment{n}_ID", "")
-        index = class_named(identity) or class_named(name)
+        index = _own_number(name, own) or class_named(identity) or class_named(name)
         if index is None:
             unknown.append(name or identity)
             continue
         # Files of Slicer before 4.11 have one layer per segment and no label values.
         layer = int(fields.get(f"Segment{n}_Layer", n if layers.shape[3] > 1 else 0))
         value = int(fields.get(f"Segment{n}_LabelValue", 1))
-        bits[layers[..., layer] == value] |= BITS(1 << (index - 1))
+        bits[layers[..., layer] == value] |= bit_of(index)
         classes.add(index)
-    classes |= {index for slug in fields.get(COMPUTED_FIELD, "").split() if (index := class_named(slug))}
-    if not classes:
+    computed = {slug: _index_of(slug, own) for slug in fields.get(COMPUTED_FIELD, "").split()}
+    classes |= set(computed.values()) - {0}
+    seen = _slugs(unknown)
+    unknown += [slug for slug, index in computed.items() if not index and slug not in seen]
+    if not classes and not unknown:
         raise InputError(f"{path.name} holds no segment that is named like one of the classes.", "Rename its segments.")
-    segmentation = Segmentation(bits, geometry, tuple(sorted(classes)))
-    return Labels(segmentation, _passed_over(unknown), is_empty_outside=True)
+    segmentation = Segmentation(bits, geometry, tuple(sorted(classes)), own)
+    return Labels(segmentation, _passed_over(unknown), is_empty_outside=True, others=_slugs(unknown))
+
+
+def _index_of(name: str, own: tuple[str, ...]) -> int:
+    """The class that a name stands for, structures of ``own`` first; 0 for none."""
+    return _own_number(name, own) or class_named(name) or 0
+
+
+def _own_number(name: str, own: tuple[str, ...]) -> int:
+    """The class index of the structure of ``own`` that is called so; 0 for none."""
+    slug = safe_name(name, "structure")
+    return FIRST_OWN + own.index(slug) if slug in own else 0
+
+
+def _slugs(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(safe_name(name, "structure") for name in names))
 
 
 def class_named(name: str) -> int | None:

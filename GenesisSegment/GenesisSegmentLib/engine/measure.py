@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from ..core.classes import class_table
 from ..core.errors import GeometryError
 from ..core.files import atomic_file
 from ..core.geometry import Box, Geometry
@@ -83,7 +82,7 @@ def measure(
 
 
 def _measurement(index: int, box: Box | None, segmentation: Segmentation, volume: Volume) -> Measurement:
-    structure = class_table()[index]
+    structure = segmentation.structures[index]
     if box is None:
         return Measurement(index, structure.slug, 0, 0.0, None, None, False, () if structure.is_lesion else None)
     mask = cropped(segmentation, box).mask(index)

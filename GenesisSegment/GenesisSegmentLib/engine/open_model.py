@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..core.errors import ModelError
+from ..core.i18n import _
 from ..core.jobs import Advance, Job
 from .devices import RuntimeName, ThisMachine, choose_device
 from .inference.segmenter import Segmenter
@@ -31,16 +32,6 @@ def open_segmenter(
     name = _runtime_name(model, runtime)
     chosen = choose_device(device, name)
     return Segmenter(spec, _opener(model, name, device, job), chosen, ThisMachine(), job)
-
-
-def open_runtime(model: ResolvedModel, job: Job, device: str = "auto") -> Runtime:
-    """The network of a model on a device, for channels that are no classes of the table.
-
-    Raises:
-        ModelError, ResourceError: see :func:`open_segmenter`.
-    """
-    name = _runtime_name(model, None)
-    return _opener(model, name, device, job)(choose_device(device, name))
 
 
 def load_network(model: ResolvedModel) -> torch.nn.Module:
@@ -72,7 +63,9 @@ def _runtime_name(model: ResolvedModel, asked: RuntimeName | None) -> RuntimeNam
     is_onnx = model.path.suffix == ".onnx"
     name: RuntimeName = asked or ("onnx" if is_onnx else "torch")
     if name == "onnx" and not is_onnx:
-        raise ModelError(f"{model.title} is not in ONNX form.", "Use --runtime torch with this model.")
+        raise ModelError(
+            _("{title} is not in ONNX form.").format(title=model.title), _("Use --runtime torch with this model.")
+        )
     return name
 
 

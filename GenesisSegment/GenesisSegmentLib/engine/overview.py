@@ -14,7 +14,7 @@ import numpy as np
 from ..core.classes import class_table
 from ..core.errors import GeometryError
 from ..core.files import atomic_file
-from ..core.segmentation import BITS, Segmentation
+from ..core.segmentation import Segmentation, bit_of
 from ..core.volume import Volume
 from .palette import line_color
 
@@ -142,7 +142,7 @@ def _lungs_to_show(bits: np.ndarray, present: tuple[int, ...], spacing: tuple[fl
     if LUNG_TUMOR in lungs or not lungs:
         return lungs
     coarse, _ = _thinned(bits, spacing)
-    in_lungs = int(np.count_nonzero(coarse & BITS(sum(1 << (c - 1) for c in lungs))))
+    in_lungs = int(np.count_nonzero(coarse & bit_of(*lungs)))
     share = in_lungs / max(1, int(np.count_nonzero(coarse)))
     return lungs if share >= LUNG_SHARE else ()
 
@@ -154,7 +154,12 @@ def _thinned(bits: np.ndarray, spacing: tuple[float, float, float]) -> tuple[np.
 
 
 def _has(bits: np.ndarray, index: int) -> np.ndarray:
-    return (bits & BITS(1 << (index - 1))) != 0
+    return (bits & bit_of(index)) != 0
+
+
+def _is_lesion(index: int) -> bool:
+    """Structures of one's own count as organs: what they are is not known."""
+    return index in class_table() and class_table()[index].is_lesion
 
 
 def best_position(
@@ -168,7 +173,7 @@ def best_position(
     scores = [np.zeros(n) for n in coarse.shape]
     for c in present:
         mask = _has(coarse, c)
-        weight = _LESION_WEIGHT if class_table()[c].is_lesion else 1.0
+        weight = _LESION_WEIGHT if _is_lesion(c) else 1.0
         for axis, score in enumerate(scores):
             area = np.count_nonzero(mask, axis=tuple(a for a in range(3) if a != axis))
             score += weight * area / max(1, area.max())
@@ -225,7 +230,7 @@ def _draw_slice(
     """A slice (row, column) in grey with the outlines of its classes."""
     draw_ct(axes, image, size_mm, window)
     for c in present:
-        thickness = _LESION_LINE_PX if class_table()[c].is_lesion else _LINE_PX
+        thickness = _LESION_LINE_PX if _is_lesion(c) else _LINE_PX
         draw_outline(axes, _has(bits, c), size_mm, line_color(c), thickness, has_seam=window is LUNG)
 
 
@@ -302,7 +307,7 @@ def _draw_legend(sheet: Sheet, segmentation: Segmentation, left: float, height: 
     columns = max(1, int((WIDTH_PX - left) // column))
     lines = max(int(height // _LEGEND_LINE_PX), -(-len(segmentation.classes) // columns))
     for n, c in enumerate(present + absent):
-        structure, found = class_table()[c], c in present
+        structure, found = segmentation.structures[c], c in present
         x, y = left + n // lines * column, _HEADER_PX + n % lines * _LEGEND_LINE_PX
         color, value = "0.5", "not found"
         if found:

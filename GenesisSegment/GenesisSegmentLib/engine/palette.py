@@ -8,6 +8,8 @@ pair are of one family.
 
 from __future__ import annotations
 
+from ..core.classes import own_color
+
 OUTLINES = {
     1: "#b468fa",  # spleen
     2: "#ff4a95",  # kidney_right
@@ -46,6 +48,6 @@ OUTLINES = {
 
 
 def line_color(index: int) -> tuple[float, float, float]:
-    """The colour of a class in 0..1."""
-    r, g, b = bytes.fromhex(OUTLINES[index].removeprefix("#"))
+    """The colour of a class in 0..1; structures of one's own keep the colour that they have everywhere."""
+    r, g, b = bytes.fromhex(OUTLINES[index].removeprefix("#")) if index in OUTLINES else own_color(index)
     return r / 255, g / 255, b / 255

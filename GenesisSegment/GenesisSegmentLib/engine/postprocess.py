@@ -23,6 +23,8 @@ Three variants:
       3 mm, because there the organ's channel includes its lesions. Lung, colon and hepatic vessel tumours are not part
       of the organ's channel: these are kept whole where they touch the host (for the last: the liver or its vessels).
 
+Structures of a person's own (classes above 32) stay as they are: nothing is known of how they ought to look.
+
 Voxel counts and widths are stated at 1.5 mm; on other grids they are scaled to the same volume and length.
 """
 
@@ -38,7 +40,7 @@ from ..core.classes import class_table
 from ..core.errors import GenesisError, InputError
 from ..core.geometry import Box
 from ..core.jobs import Advance
-from ..core.segmentation import BITS, MAX_CLASSES, class_boxes, pack
+from ..core.segmentation import MAX_CLASSES, bit_of, class_boxes, pack
 from . import lungs
 from .components import closed, dilated, largest, touching
 from .vessels import one_vessel
@@ -89,7 +91,7 @@ def postprocess(
     classes = tuple(range(1, masks.shape[0] + 1))
     bits = pack(((c, masks[c - 1].astype(bool)) for c in classes), masks.shape[1:])
     cleaned = postprocess_bits(bits, classes, variant, spacing_mm)
-    return np.stack([(cleaned & BITS(1 << (c - 1))) != 0 for c in classes])
+    return np.stack([(cleaned & bit_of(c)) != 0 for c in classes])
 
 
 def postprocess_bits(
@@ -104,7 +106,7 @@ def postprocess_bits(
     """Cleans the masks of a bit volume.
 
     Args:
-        bits: uint32 (x, y, z) on RAS axes, bit ``c - 1`` for class ``c``; not modified.
+        bits: integers (x, y, z) on RAS axes, bit ``c - 1`` for class ``c``; not modified.
         classes: the classes that were computed. A rule that needs one that is not among them is skipped, and the
             class stays as it is; :func:`needed_classes` says what to compute so that no rule is skipped.
         variant: "published", "published_abdomenatlas" or "safe".
@@ -139,7 +141,7 @@ def postprocess_bits(
         advance(share)
         region = cleaner.clean(index)
         if region is not None:
-            cleaned[region.box.slices] |= region.mask * BITS(1 << (index - 1))
+            cleaned[region.box.slices] |= region.mask * bit_of(index)
     return cleaned
 
 
@@ -182,7 +184,7 @@ class _Cleaner:
             return self._lungs.get(index)
         if index not in self.boxes:
             return None
-        if index == HEPATIC_VESSEL or not complete:
+        if index == HEPATIC_VESSEL or index > MAX_CLASSES or not complete:
             return self._raw(index)
         if index == VEIN:
             return self._vein(index)
@@ -277,7 +279,7 @@ class _Cleaner:
 
     def _mask(self, box: Box, classes: Iterable[int]) -> np.ndarray:
         """The union of these classes inside a box, as a new array."""
-        return (self.bits[box.slices] & BITS(sum(1 << (c - 1) for c in set(classes)))) != 0
+        return (self.bits[box.slices] & bit_of(*classes)) != 0
 
 
 def _hosts(index: int) -> tuple[int, ...]:

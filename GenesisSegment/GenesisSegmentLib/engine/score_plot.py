@@ -58,7 +58,7 @@ def _bars(axes: Axes, shown: Sequence[ClassScore], tolerance_mm: float) -> None:
         axes.text(1.12, row, remark, va="center", ha="left", fontsize=8.5, color=TEXT_COLOR)
     above = axes.get_xaxis_transform()
     axes.text(1.12, 1.0, "HD95", transform=above, va="bottom", fontsize=8.5, color=QUIET_COLOR)
-    axes.set_yticks(rows, [class_table()[s.index].name for s in shown])
+    axes.set_yticks(rows, [_title(s) for s in shown])
     axes.set_ylim(max(0.6, len(shown) - 0.4), -0.6)
     axes.set_xlim(0, 1.45)
     axes.set_xticks(np.linspace(0, 1, 6))
@@ -66,6 +66,11 @@ def _bars(axes: Axes, shown: Sequence[ClassScore], tolerance_mm: float) -> None:
     axes.grid(axis="x", color="#e3e3e3", linewidth=0.8, zorder=0)
     axes.spines[:].set_visible(False)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2, frameon=False, fontsize=8.5, borderaxespad=0.2)
+
+
+def _title(score: ClassScore) -> str:
+    known = class_table().get(score.index)
+    return known.name if known else score.name
 
 
 def _remark(score: ClassScore) -> str:
@@ -77,7 +82,7 @@ def _remark(score: ClassScore) -> str:
 def _left_out(scores: Sequence[ClassScore]) -> list[str]:
     lines: list[str] = []
     for status in _DROPPED:
-        names = [class_table()[s.index].name for s in scores if s.status == status]
+        names = [_title(s) for s in scores if s.status == status]
         if names:
             lines += textwrap.wrap(f"{status.capitalize()}: {', '.join(names)}", width=125)
     return lines

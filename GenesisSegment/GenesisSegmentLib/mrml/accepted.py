@@ -14,11 +14,12 @@ from ..core.corrections import AcceptedClass, BoxedMask
 from ..core.errors import InputError
 from ..core.geometry import Box, Geometry
 from ..core.i18n import _
+from ..core.identity import patient_text
 from ..core.pieces import Pieces
 from .nodes import volume_of
 from .proposal import proposals_of
 from .stored import stored_images
-from .tags import is_reviewed
+from .tags import is_reviewed, model_of
 from .versions import changes_version
 from .volumes import placement
 from .writing import class_numbers, segments_of
@@ -47,6 +48,7 @@ def reading_reviewed(node: Any) -> Pieces[tuple[AcceptedClass, ...]]:
     """The reviewed segments of a segmentation, in its order, some planes at a time; empty where there is none.
 
     A segment that stands for a class has the slug of the class as label, the person's own its name and no proposal.
+    Each names the model that proposed it, where that is known: runs of several models may stand side by side.
 
     Raises:
         InputError: two reviewed segments have the same name, or one has none.
@@ -61,18 +63,24 @@ def reading_reviewed(node: Any) -> Pieces[tuple[AcceptedClass, ...]]:
         ids = {kept_id: i for i, (owner, kept_id) in places.items() if owner is kept}
         found = yield from _reading(kept, ids, grid)
         proposed.update((ids[kept_id], mask) for kept_id, mask in found.items())
-    return tuple(AcceptedClass(label, masks[i], proposed.get(i)) for i, label in labels.items())
+    models = {i: model_of(kept.GetSegmentation().GetSegment(kept_id)) for i, (kept, kept_id) in places.items()}
+    nobody = "", ""
+    return tuple(AcceptedClass(label, masks[i], proposed.get(i), *models.get(i, nobody)) for i, label in labels.items())
 
 
-def patient_id(node: Any) -> str:
-    """The PatientID that Slicer's DICOM browser keeps with the patient of a CT, or an empty string."""
+def patient_of(node: Any) -> str:
+    """What tells the patient of a CT apart, as Slicer's DICOM browser keeps it in the tree of the data, or ""."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(node.GetScene())
     item = hierarchy.GetItemByDataNode(node) if hierarchy else 0
     if not item:
         return ""
     names = slicer.vtkMRMLSubjectHierarchyConstants
     patient = hierarchy.GetItemAncestorAtLevel(item, names.GetDICOMLevelPatient())
-    return hierarchy.GetItemAttribute(patient, names.GetDICOMPatientIDAttributeName()).strip() if patient else ""
+    study = hierarchy.GetItemAncestorAtLevel(item, names.GetDICOMLevelStudy())
+    return patient_text(
+        hierarchy.GetItemAttribute(patient, names.GetDICOMPatientIDAttributeName()) if patient else "",
+        hierarchy.GetItemUID(study, names.GetDICOMUIDName()) if study else "",
+    )
 
 
 def _labels(node: Any) -> dict[str, str]:

@@ -13,6 +13,8 @@ import slicer
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
+from ..core.pieces import Pieces, finished
+
 
 def to_numpy(matrix: Any) -> np.ndarray:
     """4x4 array of a vtkMatrix4x4."""
@@ -48,11 +50,19 @@ def label_image(labels: np.ndarray, matrix: np.ndarray, start: tuple[int, int, i
         matrix: index to position, of the whole grid, in the space of the segmentation node.
         start: index of the first voxel on that grid.
     """
+    return finished(copying_labels(labels, matrix, start, labels.shape[2]))
+
+
+def copying_labels(labels: np.ndarray, matrix: np.ndarray, start: tuple[int, int, int], planes: int) -> Pieces[Any]:
+    """The image of :func:`label_image`, some planes at a time."""
     image = slicer.vtkOrientedImageData()
     image.SetExtent(*(edge for first, n in zip(start, labels.shape, strict=True) for edge in (first, first + n - 1)))
     image.AllocateScalars(vtk.VTK_UNSIGNED_CHAR, 1)
-    voxels(image)[...] = labels
     image.SetImageToWorldMatrix(to_vtk(matrix))
+    values = voxels(image)
+    for k in range(0, labels.shape[2], max(1, planes)):
+        values[:, :, k : k + planes] = labels[:, :, k : k + planes]
+        yield
     return image
 
 

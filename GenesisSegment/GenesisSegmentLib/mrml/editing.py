@@ -18,6 +18,7 @@ import slicer
 from ..core.errors import GeometryError
 from ..core.geometry import Box
 from ..core.i18n import _
+from ..core.pieces import ALONE, Pieces, finished
 from .arrays import label_image
 from .nodes import segment_of, volume_of
 from .reading import read_mask
@@ -117,13 +118,23 @@ class Editor:
             LockedError: the segment itself is locked or reviewed.
             GeometryError: the masks leave the CT, or do not fit their box, or a segment lies on another lattice.
         """
-        segment = segment_of(node, segment_id)
-        check_not_protected(segment)
+        return finished(self.writing(node, segment_id, edit))
+
+    def writing(self, node: Any, segment_id: str, edit: Edit) -> Pieces[int]:
+        """The same in pieces, between which no voxel may change: the step of undo, then the change.
+
+        Neither can be cut. Slicer copies the images that changed since the last step of undo, and where a change moves
+        the edge of what segments share, Slicer copies that image once more, to crop it.
+        """
+        check_not_protected(segment_of(node, segment_id))
         check_lattice(node, placement(volume_of(node)).geometry)
+        image = self._modifier(node, edit)
+        yield ALONE
+        self.save_state(node)
+        yield ALONE
+        check_not_protected(segment_of(node, segment_id))
         self.work_on(node)
         add, protected = self._unlocked(node, segment_id, edit)
-        image = self._modifier(node, edit)
-        self.save_state(node)
         logic = self._logic
         if edit.remove.any():
             self._remove(node, segment_id, edit, image)

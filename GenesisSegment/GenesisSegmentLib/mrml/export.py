@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import vtk
 from .. import __version__
 from ..core.classes import class_table
 from ..core.errors import InputError, OutputError
-from ..core.files import atomic_folder
+from ..core.files import atomic_folder, safe_name
 from ..core.i18n import _
 from ..core.pieces import finished
 from .arrays import image_matrix, label_image, to_vtk
@@ -54,7 +53,7 @@ def export_files(node: Any, folder: Path, formats: Sequence[str], paint_order: S
         raise OutputError(
             _("{formats} cannot be written.").format(formats=", ".join(unknown)), _("Choose another format.")
         )
-    stem = _file_name(volume_of(node).GetName())
+    stem = safe_name(volume_of(node).GetName(), "segmentation")
     with atomic_folder(folder) as temporary:
         for key in formats:
             _WRITERS[key](node, temporary, stem, paint_order)
@@ -224,8 +223,8 @@ def _surfaces(node: Any) -> list[tuple[str, tuple[float, float, float], Any]]:
         if surface is None or surface.GetNumberOfPoints() == 0:
             continue
         index = class_of(segment_id, segment)
-        name = class_table()[index].slug if index else _file_name(segment.GetName())
-        name = name if name not in names else f"{name}_{_file_name(segment_id)}"
+        name = class_table()[index].slug if index else safe_name(segment.GetName(), "segmentation")
+        name = name if name not in names else f"{name}_{safe_name(segment_id, name)}"
         names.add(name)
         turn = vtk.vtkTransformPolyDataFilter()
         turn.SetTransform(flip)
@@ -247,9 +246,3 @@ def _succeed(done: int, path: Path) -> None:
         raise OutputError(
             _("{name} could not be written.").format(name=path.name), _("Check the disk, or choose another folder.")
         )
-
-
-def _file_name(text: str) -> str:
-    """A file name that every system takes, made of a name; Windows keeps some for devices, whatever follows a dot."""
-    name = re.sub(r"[^\w.()+-]+", "_", text).strip("._") or "segmentation"
-    return f"_{name}" if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name) else name

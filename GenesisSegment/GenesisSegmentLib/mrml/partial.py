@@ -14,22 +14,24 @@ from ..core.classes import class_table
 from ..core.errors import GeometryError
 from ..core.geometry import Box
 from ..core.i18n import _
-from .arrays import label_image
+from ..core.pieces import Pieces
+from .arrays import copying_labels
 from .nodes import PARTIAL, hide_from_lists, modifying, parts_of, remove_node
 from .tags import describe
 from .volumes import placement
 from .writing import binary, create_node
 
+_PIECE_VOXELS = 1 << 20
+"""Voxels that are copied at a time, at least one plane: a millisecond or two."""
 
-def show_partial(scene: Any, volume: Any, index: int, box: Box, mask: np.ndarray) -> Any:
-    """Shows one class; returns the node that holds the early classes of this volume.
+
+def early_image(volume: Any, box: Box, mask: np.ndarray) -> Pieces[Any]:
+    """The image of one class at its place on the CT; nothing of it is in the scene.
 
     Args:
-        scene: the MRML scene.
         volume: node of the CT.
-        index: class index.
         box: where ``mask`` lies, with the first voxel of the CT as (0, 0, 0).
-        mask: boolean or 0 and 1, (i, j, k) of the box.
+        mask: boolean or 0 and 1, (i, j, k) of the box; looked at piece by piece.
 
     Raises:
         GeometryError: the mask has not the shape of the box, or the box leaves the CT.
@@ -38,8 +40,12 @@ def show_partial(scene: Any, volume: Any, index: int, box: Box, mask: np.ndarray
     inside = all(0 <= a < b <= n for a, b, n in zip(box.start, box.stop, place.shape, strict=True))
     if mask.shape != box.shape or not inside:
         raise GeometryError(_("An early class does not fit the CT."), _("Segment the CT again."))
-    start = tuple(a + s for a, s in zip(box.start, place.start, strict=True))
-    image = label_image(mask, place.matrix, start)  # type: ignore[arg-type]
+    i, j, k = (a + s for a, s in zip(box.start, place.start, strict=True))
+    return (yield from copying_labels(mask, place.matrix, (i, j, k), _PIECE_VOXELS // mask[..., 0].size))
+
+
+def show_partial(scene: Any, volume: Any, index: int, image: Any) -> Any:
+    """Shows one class, as an image of :func:`early_image`; returns the node of the early classes of this volume."""
     found = parts_of(scene, volume.GetID(), PARTIAL)
     node = found[0] if found else _create(scene, volume)
     structure = class_table()[index]

@@ -16,6 +16,7 @@ import slicer
 from ..core.errors import InputError
 from ..core.geometry import Box
 from ..core.i18n import _
+from ..core.pieces import Pieces, finished
 from .arrays import image_matrix, label_image, start_of, voxels
 from .nodes import (
     DIFFERENCE,
@@ -33,7 +34,7 @@ from .nodes import (
     volume_of,
 )
 from .prepared import Prepared
-from .reading import box_around, read_mask, read_single
+from .reading import boxing, read_mask, read_single
 from .tags import RUN_TAG, tag_of
 from .volumes import placement
 from .writing import binary, class_numbers, create_node, put_layers, segments_of
@@ -169,18 +170,19 @@ def show_proposal(node: Any, is_shown: bool) -> None:
                 display.SetVisibility(is_shown)
 
 
-def difference(node: Any, segment_id: str) -> tuple[Box, np.ndarray, np.ndarray] | None:
-    """The box in which a segment differs from its proposal, and the masks (i, j, k) of segment and proposal in it.
+def differing(node: Any, segment_id: str) -> Pieces[tuple[Box, np.ndarray, np.ndarray] | None]:
+    """How a segment differs from its proposal; in pieces, between which nothing may change.
 
     Returns:
-        The box on the grid of the CT, or None where they are the same.
+        The box on the grid of the CT, and the masks (i, j, k) of segment and proposal in it; None where they are the
+        same.
 
     Raises:
         InputError: no model wrote this segment, or what it proposed is no longer known.
     """
     grid = placement(volume_of(node)).geometry
     kept, kept_id = _place(node, segment_id)
-    box = box_around(read_single(node, segment_id, grid), read_single(kept, kept_id, grid))
+    box = yield from boxing(read_single(node, segment_id, grid), read_single(kept, kept_id, grid))
     if box is None:
         return None
     part = grid.cropped(box)
@@ -191,7 +193,7 @@ def proposed_mask(node: Any, segment_id: str) -> np.ndarray:
     """Boolean mask (i, j, k), on the grid of the CT, of what was proposed for a segment.
 
     Raises:
-        InputError: as :func:`difference`.
+        InputError: as :func:`differing`.
     """
     return read_mask(*_place(node, segment_id), placement(volume_of(node)).geometry)
 
@@ -203,7 +205,7 @@ def show_difference(node: Any, segment_id: str) -> Any:
         InputError: no model wrote this segment.
     """
     volume = volume_of(node)
-    place, found = placement(volume), difference(node, segment_id)
+    place, found = placement(volume), finished(differing(node, segment_id))
     box = found[0] if found else Box((0, 0, 0), (1, 1, 1))
     labels = np.zeros(box.shape, np.uint8, order="F")
     if found:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..core.geometry import Box, Geometry
+from ..core.pieces import Pieces, finished
 from ..core.segmentation import BITS, Segmentation
 from .stored import Stored, stored_images
 from .writing import class_numbers
@@ -143,6 +144,11 @@ def read_single(node: Any, segment_id: str, grid: Geometry) -> Single:
 
 def box_around(one: Single, other: Single | None = None) -> Box | None:
     """The box of all voxels of a segment, or of those by which two segments differ; None where there is none."""
+    return finished(boxing(one, other))
+
+
+def boxing(one: Single, other: Single | None = None) -> Pieces[Box | None]:
+    """The same in pieces, between which the segments may not change."""
     both = [single.box for single in (one, other) if single is not None and single.stored is not None]
     if not both:
         return None
@@ -158,6 +164,7 @@ def box_around(one: Single, other: Single | None = None) -> Box | None:
             hit_i |= np.logical_or.reduce(flat, axis=1)
             hit_j |= flat.any(axis=0)
             hit_k[k0 - box.start[2] : k1 - box.start[2]] = found.any(axis=(0, 1))
+        yield
     if not hit_k.any():
         return None
     edges = [np.flatnonzero(hit) for hit in (hit_i, hit_j, hit_k)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,7 +18,7 @@ from ..core.layers import Layer
 from ..core.pieces import Pieces, finished, steady
 from ..core.workflow.ports import ExportRequest, ResultText, Reviewed, SceneParameters, SegmentState, Snapshot
 from . import proposal, surfaces
-from .accepted import ACCEPTED, patient_id, reading_reviewed, reviewed_version
+from .accepted import ACCEPTED, patient_of, reading_reviewed, reviewed_version
 from .copying import copying
 from .counting import counting, overlapping
 from .editing import Edit, Editor
@@ -27,11 +26,11 @@ from .export import export_files
 from .guard import Guard
 from .nodes import SEGMENTATION, modifying, remove_node, segment_of, segmentation_node, volume_of
 from .parameters import keep_segmentation, load_parameters, save_parameters
-from .partial import discard_partials, show_partial
+from .partial import discard_partials, early_image, show_partial
 from .prepared import prepare
 from .proposal import proposal_of
 from .table import refreshing, table_of, write_table
-from .tags import is_locked, is_reviewed, set_locked, set_reviewed
+from .tags import is_locked, is_reviewed, new_run, set_locked, set_reviewed
 from .versions import changes_version, voxels_version
 from .volumes import (
     Fingerprints,
@@ -118,9 +117,16 @@ class Scene:
     # --- results
 
     def write_partial(self, snapshot: Snapshot, class_index: int, box: Box, mask: np.ndarray) -> None:
-        """Shows one finished class early; a CT that changed meanwhile shows nothing."""
+        """Shows one finished class early, at once."""
+        finished(self.writing_partial(snapshot, class_index, box, mask))
+
+    def writing_partial(self, snapshot: Snapshot, class_index: int, box: Box, mask: np.ndarray) -> Pieces[None]:
+        """The same in pieces; a CT that changed meanwhile shows nothing."""
+        if self.fingerprint(snapshot.node_id) != snapshot.fingerprint:
+            return
+        image = yield from early_image(ct_node(self._scene, snapshot.node_id), box, mask)
         if self.fingerprint(snapshot.node_id) == snapshot.fingerprint:
-            show_partial(self._scene, ct_node(self._scene, snapshot.node_id), class_index, box, mask)
+            show_partial(self._scene, ct_node(self._scene, snapshot.node_id), class_index, image)
 
     def discard_partials(self, snapshot: Snapshot) -> None:
         """Takes the early classes away again."""
@@ -156,7 +162,7 @@ class Scene:
                 undo.callback(surfaces.resume, node)
                 surfaces.suspend(node)
                 self._editor.save_state(node)
-            run = uuid.uuid4().hex
+            run = new_run(text.model, text.model_sha256)
             proposal.keep_proposal(node, prepared, run, undo)
             put_layers(node, prepared, run, undo)
             write_table(node, measurements, {c for layer in prepared for c in layer.classes}, kept, run, undo)
@@ -255,17 +261,26 @@ class Scene:
         return self._editor.write(self._voxels_of(segmentation_id), segment_id, edit)
 
     def reset_to_proposal(self, segmentation_id: str, segment_id: str) -> None:
-        """Gives a segment the model's voxels back; one step of undo.
+        """Gives a segment the model's voxels back, at once; one step of undo.
 
         Raises:
             LockedError: the segment is locked or reviewed.
             InputError: no model proposed it.
         """
-        node = self._voxels_of(segmentation_id)
-        segment_of(node, segment_id)
-        if found := proposal.difference(node, segment_id):
-            box, now, before = found
-            self._editor.write(node, segment_id, Edit(box, before & ~now, now & ~before))
+        finished(self.resetting(segmentation_id, segment_id))
+
+    def resetting(self, segmentation_id: str, segment_id: str) -> Pieces[None]:
+        """The same in pieces; from the start again where something changes meanwhile."""
+
+        def begin() -> Pieces[None]:
+            node = self._voxels_of(segmentation_id)
+            segment_of(node, segment_id)
+            found = yield from proposal.differing(node, segment_id)
+            if found is not None:
+                box, now, before = found
+                yield from self._editor.writing(node, segment_id, Edit(box, before & ~now, now & ~before))
+
+        yield from steady(lambda: changes_version(self._voxels_of(segmentation_id)), begin)
 
     # --- what is shown
 
@@ -345,7 +360,7 @@ class Scene:
         return Reviewed(
             classes=classes,
             names=tuple(segment.GetName() for _id, segment in segments_of(node) if is_reviewed(segment)),
-            patient=patient_id(volume_of(node)),
+            patient=patient_of(volume_of(node)),
             model=node.GetAttribute("GenesisSegment.Model") or "",
             model_sha256=node.GetAttribute("GenesisSegment.ModelSha256") or "",
             accepted=node.GetAttribute(ACCEPTED) or "",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
+from urllib.parse import quote, unquote
 
 import slicer
 import vtk
@@ -14,7 +16,7 @@ from ..core.terminology import ENTRY_TAG, terminology_entry
 
 CLASS_TAG, LOCKED_TAG = "GenesisSegment.Class", "GenesisSegment.Locked"
 RUN_TAG = "GenesisSegment.Run"
-"""Names the run that wrote a segment, so that the proposal of that run is found again after Undo."""
+"""Names the run that wrote a segment, so that its proposal is found again after Undo, and its model is known."""
 
 
 class LockedError(GenesisError):
@@ -27,6 +29,17 @@ def tag_of(segment: Any, name: str) -> str:
     """The value of a tag, or an empty string."""
     value = vtk.reference("")
     return value.get() if segment.GetTag(name, value) else ""
+
+
+def new_run(model: str, sha256: str) -> str:
+    """A name for a run of a model, for the tag. A file stores tags with bars between them: none is in it."""
+    return f"{uuid.uuid4().hex} {sha256} {quote(model)}"
+
+
+def model_of(segment: Any) -> tuple[str, str]:
+    """Name and SHA-256 of the model whose run wrote a segment; both "" where an older version wrote it."""
+    _id, sha256, model = (*tag_of(segment, RUN_TAG).split(" "), "", "")[:3]
+    return unquote(model), sha256
 
 
 def class_of(segment_id: str, segment: Any) -> int:

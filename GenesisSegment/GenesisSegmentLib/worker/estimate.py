@@ -35,13 +35,13 @@ def estimated(
     runtime = runtime_of(model, command.runtime)
     device = choose_device(command.device, runtime)
     wanted = spec.offered if command.classes is None else command.classes
-    classes = [c for c in needed_classes(wanted) if c in spec.offered]
+    classes = tuple(c for c in needed_classes(wanted) if c in spec.offered)
     geometry = _grid(ct)
     shape = input_shape(ct, spec, command.recipe)
     if command.recipe == "published":
-        need = published_need(shape, geometry, len(classes), spec)
+        need = published_need(shape, geometry, classes, spec)
     else:
-        need = memory_need(shape, geometry, run_window(spec, shape), len(classes), spec)
+        need = memory_need(shape, geometry, run_window(spec, shape), classes, spec)
     machine, notes = ThisMachine(), []
     try:
         free_device = 0 if device == "cpu" else machine.free_device(device)

@@ -27,7 +27,9 @@ def listed(command_id: str, store: ModelStore) -> Models:
     made = [v for v in reversed(store.versions.versions()) if v.is_offered and v.facts.offered]
     infos = {v.name: _version_info(v, store.versions) for v in made}
     name = store.current_name()
-    in_use = [replace(infos[name], id=CURRENT, title=f"Current model ({name})")] if name in infos else []
+    in_use = (
+        [replace(infos[name], id=CURRENT, title=_("Current model ({name})").format(name=name))] if name in infos else []
+    )
     return Models(command_id, (*in_use, *entries, *infos.values()))
 
 
@@ -104,4 +106,5 @@ def _version_info(version: Version, versions: VersionStore) -> ModelInfo:
         url=None,
         page=None,
         citation="",
+        own=version.facts.own,
     )

@@ -66,6 +66,7 @@ def segmented(command: Segment, volume: Volume, models: WarmModels, job: Job, se
         postprocess=result.postprocess,
         windows=result.windows,
         seconds=seconds,
+        own=segmentation.own,
     )
 
 

@@ -46,6 +46,14 @@ def test_new_channels_leave_the_logits_of_the_others_the_same_to_the_bit(backbon
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
+def test_no_more_structures_are_learned_than_can_be_drawn():
+    most = STANDARD.extended(f"own {n}" for n in range(32))
+    assert len(most) == 64
+    assert most.extended(["own 3", "liver"]) == most
+    with pytest.raises(InputError, match="32 structures of your own; with these it would have 33"):
+        most.extended(["one more"])
+
+
 def test_a_new_row_of_text_features_is_at_right_angles_to_all_others():
     network = a_network(embedding="word")
     rows = widened(network, 7).organ_embedding.double()

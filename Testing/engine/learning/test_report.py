@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 
-from GenesisSegmentLib.core.rounds import ClassVerdict, PairedScore, RoundRecord
+from GenesisSegmentLib.core.rounds import Agreement, ClassVerdict, PairedScore, RoundRecord
 from GenesisSegmentLib.engine.learning.report import Material, RoundReport, write_report
 
 EVIL = "<script>alert(1)</script>"
@@ -23,6 +23,7 @@ def a_report(**changes) -> RoundReport:
         steps=3,
         scores=(PairedScore(EVIL, "case", "patient", "holdout", 0.5, 0.4321, None, 0.9),),
         classes=(ClassVerdict("liver", True, 0, 5, 0.0, 0.0, None, "unproven"),),
+        agreements=(Agreement(f"my {EVIL}", "case", "patient", 0.5, 9.0, 9.0),),
         settings={"seed": EVIL},
     )
     materials = (Material("case", (EVIL,), (), "2026"),)
@@ -32,7 +33,7 @@ def a_report(**changes) -> RoundReport:
 def test_names_that_a_person_gave_are_text(tmp_path):
     html = write_report(tmp_path, a_report()).read_text(encoding="utf-8")
     assert "<script" not in html
-    assert html.count("&lt;script&gt;") == 4
+    assert html.count("&lt;script&gt;") == 5
     assert "http" not in html, "it needs nothing else"
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from GenesisSegmentLib.engine.learning.round_folder import RoundFolders
 from GenesisSegmentLib.engine.learning.version_files import STEM
 from GenesisSegmentLib.engine.store import CaseStore
 from GenesisSegmentLib.engine.store.records import Correction, TrainingRecord
-from round_builders import KIDNEYS, a_store, models_that_shift, surroundings, teach_nothing
+from round_builders import KIDNEYS, a_store, an_acceptance, models_that_shift, surroundings, teach_nothing
 
 EASY = RoundRequest(steps=2, budget_s=0, device="cpu", rule=GateRule(needed=1, level=0.5))
 """One patient is enough to be promoted."""
@@ -91,6 +93,36 @@ def test_too_few_patients_leave_a_trial(store, tmp_path):
     assert around.versions.use(record.version).name == "v1"
 
 
+def test_a_class_that_nobody_reviewed_is_not_lost_unseen(store, tmp_path):
+    """The liver is proven better; in no case that judges has anybody reviewed the aorta."""
+    record, around = run(store, tmp_path, open_finder=models_that_shift(2, 0, lost="aorta"))
+    assert record.state == "unproven"
+    assert "Proven better on the holdout: liver" in record.reason
+    assert "aorta (Dice 0.000 between both models on 1 patient) is not found as before: nobody" in record.reason
+    assert around.versions.current() is None
+    assert around.versions[record.version].is_trial
+    agreed = {a.label: (a.dice, a.before_ml > 2, a.after_ml > 2) for a in record.agreements}
+    assert agreed["aorta"] == (0.0, True, False)
+    assert agreed["spleen"] == (1.0, True, True)
+    assert "liver" not in agreed, "it was reviewed"
+    html = Path(record.report).read_text(encoding="utf-8")
+    assert '<td >aorta</td><td class="n">1</td><td class="n">0.000</td><td >changed</td>' in html
+    assert '<td >spleen</td><td class="n">1</td><td class="n">1.000</td><td ></td>' in html
+    document = json.loads(Path(record.report).with_suffix(".json").read_text(encoding="utf-8"))
+    assert [a["label"] for a in document["record"]["agreements"]] == [a.label for a in record.agreements]
+
+
+@pytest.mark.parametrize("reviewed", [{4}, {2}])
+def test_where_the_truth_says_how_a_class_did_agreement_is_not_asked(tmp_path, reviewed):
+    """The aorta is reviewed in the validation case or in the holdout alone: there its loss is a drop."""
+    with CaseStore.open(tmp_path / "cases") as store:
+        for number in range(5):
+            store.add(an_acceptance(number, (6, 8) if number in reviewed else (6,)))
+        record, _ = run(store, tmp_path, open_finder=models_that_shift(2, 0, lost="aorta"))
+    assert record.state == "rejected"
+    assert "aorta (-1.000 Dice on 1 patient)" in record.reason
+
+
 def test_a_poisoned_correction_is_not_promoted(tmp_path):
     """Left and right kidney were swapped in what teaches; the model follows, the holdout does not."""
     with a_store(tmp_path / "cases", 3, tuple(KIDNEYS), swapped=True) as store:
@@ -116,6 +148,33 @@ def test_the_report_shows_what_happened_and_no_patient(store, tmp_path):
     assert document["losses"] == [1.0, 0.5]
 
 
+def test_a_report_forgets_the_pictures_of_a_case_and_nothing_else(store, tmp_path):
+    record, around = run(store, tmp_path)
+    report = Path(record.report)
+    before, document = report.read_bytes(), report.with_suffix(".json").read_bytes()
+    (holdout,) = (r.case for r in store.proving("holdout"))
+    for other in (store.training()[0].case, holdout[:12], ""):
+        around.folders.forget(other)
+        assert report.read_bytes() == before
+    around.folders.forget(holdout)
+    html = report.read_text(encoding="utf-8")
+    assert html.count("<img") == html.count("data:image/png;base64,") == 1, "the loss"
+    assert html.count("taken out when its case was deleted") == 1
+    assert f"holdout case {holdout[:12]}: Dice" in html
+    assert len(before) - len(html.encode()) > 1000
+    assert html.rstrip().endswith("</body></html>")
+    around.folders.forget(holdout)
+    assert report.read_text(encoding="utf-8") == html
+    assert report.with_suffix(".json").read_bytes() == document
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_rounds_are_for_this_person_alone(store, tmp_path):
+    record, around = run(store, tmp_path)
+    for folder in (around.folders.folder, around.folders.folder / record.id):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
 def test_only_the_report_stays_of_a_round(store, tmp_path):
     record, around = run(store, tmp_path)
     left = {p.name for p in (around.folders.folder / record.id).iterdir()}
@@ -135,8 +194,6 @@ def test_a_round_goes_on_from_its_own_version_and_knows_which_cases_are_new(stor
     assert around.versions["v2"].parent == "v1"
     assert around.versions["v2"].base_model == "starter"
     assert len(lessons[0].fresh) == 2, "nothing is new: everything again"
-
-    from round_builders import an_acceptance
 
     store.add(an_acceptance(3))  # the third that teaches
     run(store, tmp_path, teach=watch)
@@ -258,8 +315,9 @@ def test_a_round_killed_at_any_file_ends_exactly_once(store, tmp_path, monkeypat
         assert len(taught) == 1, "what was learned was kept"
 
 
+@pytest.mark.parametrize("lost", ["", "aorta"])
 @pytest.mark.parametrize("side", ["before", "after"])
-def test_cases_that_were_compared_are_not_compared_again(store, tmp_path, monkeypatch, side):
+def test_cases_that_were_compared_are_not_compared_again(store, tmp_path, monkeypatch, side, lost):
     replace_file = Path.replace
 
     def killing(path, target):
@@ -270,18 +328,18 @@ def test_cases_that_were_compared_are_not_compared_again(store, tmp_path, monkey
 
     monkeypatch.setattr(Path, "replace", killing)
     with pytest.raises(Killed):
-        run(store, tmp_path)
+        run(store, tmp_path, open_finder=models_that_shift(2, 0, lost))
     opened = []
 
     def watching(device):
-        def open_finder(contender, wanted):
-            opened.append(contender.model.name)
-            return models_that_shift(2, 0)(device)(contender, wanted)
+        def open_finder(model, wanted):
+            opened.append(model.name)
+            return models_that_shift(2, 0, lost)(device)(model, wanted)
 
         return open_finder
 
     record, _ = run(store, tmp_path, open_finder=watching)
-    assert record.state == "promoted"
+    assert record.state == ("unproven" if lost else "promoted")
     assert opened == (["the new model"] if side == "before" else [])
 
 
@@ -334,9 +392,9 @@ def test_only_what_was_really_changed_must_become_better():
 def _that_swaps(device):
     usual = models_that_shift(0, 0)(device)
 
-    def open_finder(contender, wanted):
-        finder = usual(contender, wanted)
-        if contender.model.name != "the new model":
+    def open_finder(model, wanted):
+        finder = usual(model, wanted)
+        if model.name != "the new model":
             return finder
 
         class Swapping:

@@ -42,9 +42,9 @@ def accept_again(store, number: int, accepted: str = "2026-02-02T00:00:00+00:00"
 
 def watching(opened: list[str]):
     def on_device(device):
-        def open_finder(contender, wanted):
-            opened.append(contender.model.name)
-            return models_that_shift(2, 0)(device)(contender, wanted)
+        def open_finder(model, wanted):
+            opened.append(model.name)
+            return models_that_shift(2, 0)(device)(model, wanted)
 
         return open_finder
 

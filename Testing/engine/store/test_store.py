@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import create_engine, make_url
 
-from acceptance_builders import PATIENT, SERIES, acceptance, oblique, volume
+from acceptance_builders import PATIENT, SERIES, acceptance, oblique, of_two_models, volume
 from GenesisSegmentLib.core.corrections import Acceptance, AcceptedClass
 from GenesisSegmentLib.core.errors import InputError
 from GenesisSegmentLib.core.home import HOME_VARIABLE, STORE_VARIABLE, store_folder
@@ -19,7 +19,8 @@ from GenesisSegmentLib.engine.store import (
     CaseStore,
     TrainingRecord,
 )
-from GenesisSegmentLib.engine.store.records import StoreCounts
+from GenesisSegmentLib.engine.store.entries import Entry
+from GenesisSegmentLib.engine.store.records import Correction, StoreCounts
 from store_builders import a_round, all_bytes, same_masks, stored
 
 
@@ -50,6 +51,45 @@ def test_a_case_tells_how_it_came_about(store):
     (one,) = detail.acceptances
     assert (one.seconds, one.tools, one.model_sha256) == (93.5, ("Paint", "Erase"), "5" * 64)
     assert set(one.changed_voxels) == {"liver", "spleen"}
+
+
+@pytest.mark.parametrize("model", ["starter", "{odd}", ""])
+def test_each_class_tells_which_model_proposed_it(store, tmp_path, model):
+    outbox = Outbox(tmp_path / "outbox", store.salt)
+    outbox.put(of_two_models(model=model))
+    store.ingest(outbox)
+    (record,) = store.training()
+    models = {c.label: (c.model, c.model_sha256) for c in record.corrections}
+    expected = {"liver": ("starter", "5" * 64), "spleen": ("v3", "3" * 64), "soft tissue sarcoma": (model, "5" * 64)}
+    assert models == expected
+    assert set(record.models) == {"starter", "v3", model} - {""}
+    (one,) = store.case(record.case).acceptances
+    assert (one.model, one.model_sha256) == (model, "5" * 64)
+    assert one.models == {label: name for label, (name, _) in expected.items()}
+    assert store.verify().is_sound
+
+
+def test_rows_of_every_version_are_found_whole():
+    """What the digest of a row is made of must never change: all stores and archives of before would seem damaged."""
+    corrections = (
+        Correction("liver", "a" * 64, "b" * 64, 9, 2, "starter", "5" * 64, "2026-11-21T12:00:00.000000+00:00"),
+        Correction("x", "c" * 64, times=3),
+    )
+    names = ("id", "d" * 64, "e" * 64, "f" * 64)
+    how = ("2026-11-21T12:00:00.000000+00:00", "starter", "5" * 64, 9.5, ("Paint",), "0.1.0")
+    entry = Entry(*names, (7, 6, 5), (0.8, 0.9, 2.5), *how, corrections)
+    assert entry.digest == "f53aa6e6455fecd5fc9b1a60cb52f30aef65f2275770f6e5407211316f9bfb64"
+
+
+def test_the_models_of_the_classes_travel_with_an_archive(store, tmp_path):
+    outbox = Outbox(tmp_path / "outbox", store.salt)
+    outbox.put(of_two_models())
+    store.ingest(outbox)
+    archive = store.export_archive(tmp_path / "cases.zip")
+    with CaseStore.open(tmp_path / "other") as other:
+        other.import_archive(archive)
+        assert other.training()[0].corrections == store.training()[0].corrections
+        assert other.verify().is_sound
 
 
 def test_an_unknown_and_an_ambiguous_case_are_refused(store):

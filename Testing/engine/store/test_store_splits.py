@@ -10,18 +10,23 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import delete
 
 from acceptance_builders import acceptance, oblique, volume
-from GenesisSegmentLib.core.errors import HoldoutError, InputError
+from GenesisSegmentLib.core.errors import Cancelled, HoldoutError, InputError
 from GenesisSegmentLib.core.geometry import Geometry
+from GenesisSegmentLib.core.jobs import Job
 from GenesisSegmentLib.core.outbox import Outbox
 from GenesisSegmentLib.core.splits import split_at
 from GenesisSegmentLib.engine.store import CaseStore, ProvingRecord, TrainingRecord
+from GenesisSegmentLib.engine.store.blobs import BlobStore
 from GenesisSegmentLib.engine.store.database import writing
 from GenesisSegmentLib.engine.store.entries import Entry, insert_entry
 from GenesisSegmentLib.engine.store.patients import all_patients
 from GenesisSegmentLib.engine.store.queries import records
 from GenesisSegmentLib.engine.store.records import Correction
+from GenesisSegmentLib.engine.store.schema import patient_aliases
+from GenesisSegmentLib.engine.store.voxels import scan_keys
 from store_builders import as_nifti, stored
 
 PLACES = st.integers(0, 11)
@@ -178,6 +183,62 @@ def test_a_scan_is_of_one_person_from_dicom_and_from_a_file_without_a_uid(store,
     assert len(judging) == 2
     assert len({record.patient for record in judging}) == 1
     assert {record.case for record in store.training()} == {stored(0).case, stored(1).case}
+
+
+@pytest.fixture
+def of_before(store):
+    """A store in which two scans of patients 0 and 1 teach and one of patient 2 is held out, as an older version left
+    it: scans without the hashes of their voxels."""
+    for n in range(3):
+        store.add(stored(n))
+    keys = [key for n in range(3) for key in scan_keys(stored(n).acceptance.volume, store.salt)]
+    with writing(store._engine) as connection:
+        gone = connection.execute(delete(patient_aliases).where(patient_aliases.c.hash.in_(keys)))
+    assert gone.rowcount == len(keys) == 6
+    return store
+
+
+def taken_in(store, folder, *acceptances) -> None:
+    outbox = Outbox(folder / "outbox", store.salt)
+    for each in acceptances:
+        outbox.put(each)
+    assert store.ingest(outbox).added == len(acceptances)
+
+
+def test_scans_of_an_older_version_are_known_by_their_voxels_when_something_is_accepted(of_before, tmp_path):
+    taken_in(of_before, tmp_path, as_nifti(stored(2).acceptance))
+    judging = of_before.proving("holdout")
+    assert len(judging) == 2
+    assert len({record.patient for record in judging}) == 1
+
+
+def test_copies_that_came_in_before_are_found_to_be_of_one_person(of_before, tmp_path):
+    copy = stored(3).acceptance
+    of_before.add(replace(stored(3), acceptance=replace(copy, volume=as_nifti(stored(2).acceptance).volume)))
+    assert stored(3).case in {record.case for record in of_before.training()}
+    taken_in(of_before, tmp_path)
+    assert {record.case for record in of_before.training()} == {stored(0).case, stored(1).case}
+
+
+def test_a_damaged_scan_of_an_older_version_stops_nothing(of_before, tmp_path):
+    damaged = of_before._blobs.path(of_before.case(stored(1).case).ct)
+    damaged.write_bytes(b"?")
+    taken_in(of_before, tmp_path, as_nifti(stored(2).acceptance))
+    assert len({record.patient for record in of_before.proving("holdout")}) == 1
+    assert of_before.verify().damaged == (of_before.case(stored(1).case).ct,)
+
+
+def test_all_scans_are_read_once_for_that_and_after_a_cancel_again(of_before, tmp_path, monkeypatch):
+    read, real = [], BlobStore.read
+    monkeypatch.setattr(BlobStore, "read", lambda blobs, name: (read.append(name), real(blobs, name))[1])
+    job = Job()
+    job.cancel()
+    with pytest.raises(Cancelled):
+        of_before.ingest(Outbox(tmp_path / "outbox", of_before.salt), job)
+    assert read == []
+    for _again in range(2):
+        taken_in(of_before, tmp_path)
+        assert len(read) == 3
 
 
 @pytest.mark.parametrize("what", ["case", "patient"])

@@ -71,6 +71,8 @@ class Accepting:
         self._reviewing, self._clock, self._chores = reviewing, clock, chores
         self._on_accepted = on_accepted
         self._effort, self._effort_of = _Effort(), ""
+        self._told = ""
+        """The state of which the last word was that it had been accepted before: asked again, it is kept again."""
         self._ticked = clock()
         self._pending: _Pending | None = None
         self._written: SimpleQueue[_Written] = SimpleQueue()
@@ -123,7 +125,8 @@ class Accepting:
         self._pending = _Pending(segmentation_id, reviewed.names, self._effort)
         self._effort = _Effort()
         self._model.accepting = Step(_("Accepting: writing {count} structures").format(count=len(reviewed.names)))
-        threading.Thread(target=self._write, args=(acceptance, reviewed.accepted), name="accept").start()
+        before = reviewed.accepted if reviewed.accepted != self._told else ""
+        threading.Thread(target=self._write, args=(acceptance, before), name="accept").start()
 
     def _acceptance(self, snapshot: Snapshot, reviewed: Reviewed) -> Acceptance:
         return Acceptance(
@@ -154,14 +157,19 @@ class Accepting:
     def _finish(self, written: _Written) -> None:
         pending, self._pending = self._pending, None
         assert pending is not None
-        if written.error is not None:
+        if not written.is_new:
             self._effort = pending.effort + self._effort
+        if written.error is not None:
             self._refuse(written.error)
             return
         model, names = self._model, names_text(pending.names, _MANY)
         model.accepting = None
+        self._told = "" if written.is_new else written.state
         if not written.is_new:
-            text = _("Nothing has changed since this was accepted, so nothing was added: {names}.")
+            text = _(
+                "Nothing has changed since this was accepted, so nothing was added: {names}. "
+                "Accept again to keep it once more, for example because its case was deleted."
+            )
             model.say(text.format(names=names), "idle")
             return
         with suppress(GenesisError):  # the scene may be another by now; what was accepted is safe

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+from ..i18n import _
 from ..reports import ModelInfo
 from ..resources import resource
 
@@ -33,7 +34,11 @@ def learned_models(folder: Path) -> tuple[ModelInfo, ...]:
     infos = {name: info for name, info in found.items() if info is not None}
     names = sorted(infos, key=lambda name: int(name[1:]), reverse=True)
     in_use = _read(folder / "current.json").get("version", "")
-    current = replace(infos[in_use], id="current", title=f"Current model ({in_use})") if in_use in infos else None
+    current = (
+        replace(infos[in_use], id="current", title=_("Current model ({name})").format(name=in_use))
+        if in_use in infos
+        else None
+    )
     return (*((current,) if current else ()), *(infos[name] for name in names))
 
 
@@ -62,6 +67,7 @@ def _version_info(path: Path) -> ModelInfo | None:
             url=None,
             page=None,
             citation="",
+            own=tuple(version.get("labels", ())[len(version["facts"].get("classes", ())) :]),
         )
     except (KeyError, TypeError, AttributeError):
         return None

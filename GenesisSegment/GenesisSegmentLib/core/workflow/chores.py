@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..pieces import Pieces, finished
+from ..pieces import ALONE, Pieces, finished
 
 _BUDGET_S = 0.006
-"""No piece is begun later than this. The longest takes a few milliseconds, and a callback may take 16."""
+"""No piece is begun later than this. Nearly all take a few milliseconds, and a callback may take 16."""
 _END = object()
 
 
@@ -46,12 +46,14 @@ class Chores:
         end = self._clock() + _BUDGET_S
         while self._works and self._clock() < end:
             name, work = next(iter(self._works.items()))
-            is_over = True
+            found: object = _END
             try:
-                is_over = next(work, _END) is _END
+                found = next(work, _END)
             finally:
-                if is_over:
+                if found is _END:
                     self._remove(name, work)
+            if found is ALONE:
+                return
 
     def _remove(self, name: str, work: Pieces[None]) -> None:
         """Unless its last piece began it anew."""

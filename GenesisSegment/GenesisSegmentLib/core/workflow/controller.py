@@ -293,20 +293,30 @@ class Controller:
             return
         self._is_at_work = True
         try:
-            while self._waiting:
-                self._guarded(self._waiting.popleft())
+            self._do_waiting()
             if not self._is_closed:
-                self._guarded(self._chores.go_on)
+                self._go_on()
+                self._do_waiting()
         finally:
             self._waiting.clear()
             self._is_at_work = False
         self._show()
+
+    def _do_waiting(self) -> None:
+        while self._waiting:
+            self._guarded(self._waiting.popleft())
 
     def _guarded(self, command: Callable[[], None]) -> None:
         try:
             command()
         except GenesisError as error:
             self._model.complain(error)
+
+    def _go_on(self) -> None:
+        try:
+            self._chores.go_on()
+        except FAULTS as error:  # whatever it is, the other work goes on
+            self._model.say(unexpected(_("What was begun could not be finished."), error), "error")
 
     def _show(self) -> None:
         self._model.works = self._chores.names

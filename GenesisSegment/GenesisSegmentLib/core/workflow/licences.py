@@ -13,7 +13,7 @@ def model_note(info: ModelInfo) -> str:
     """The lines under the choice of the model."""
     licence = _("Licence: {name}. {summary}").format(name=info.licence, summary=info.licence_summary)
     caution = _("Starter, not for clinical use.") if info.id == "starter" else clinical_text(info)
-    return "\n".join(line for line in (caution, licence, missing_text(info)) if line)
+    return "\n".join(line for line in (caution, licence, missing_text(info), own_text(info)) if line)
 
 
 def clinical_text(info: ModelInfo) -> str:
@@ -30,6 +30,14 @@ def missing_text(info: ModelInfo) -> str:
         return ""
     text = _("Finds {count} of {all} structures; not offered: {names}.")
     return text.format(count=len(info.offered), all=len(class_table()), names=names_text(missing))
+
+
+def own_text(info: ModelInfo) -> str:
+    """Says of structures that a person taught who draws them: this module does not yet."""
+    if not info.own:
+        return ""
+    text = _("Structures of your own are drawn by the command line (genesis-segment segment), not yet here: {names}.")
+    return text.format(names=names_text(info.own))
 
 
 def terms_text(info: ModelInfo) -> str:

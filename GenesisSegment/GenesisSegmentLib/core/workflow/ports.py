@@ -121,8 +121,8 @@ class ScenePort(Protocol):
     def segmentation_of(self, volume_id: str) -> str | None:
         """The segmentation of ours that belongs to this volume, if any."""
 
-    def write_partial(self, snapshot: Snapshot, class_index: int, box: Box, mask: np.ndarray) -> None:
-        """Shows one finished class early; ``mask`` (i, j, k) of the box."""
+    def writing_partial(self, snapshot: Snapshot, class_index: int, box: Box, mask: np.ndarray) -> Pieces[None]:
+        """Shows one finished class early, unless the CT changes meanwhile; ``mask`` (i, j, k) of the box."""
 
     def discard_partials(self, snapshot: Snapshot) -> None:
         """Takes the early classes away again, after a cancel or an error."""
@@ -159,7 +159,7 @@ class ScenePort(Protocol):
     def set_visible(self, segmentation_id: str, segment_id: str, is_visible: bool) -> None:
         """Shows or hides a segment."""
 
-    def reset_to_proposal(self, segmentation_id: str, segment_id: str) -> None:
+    def resetting(self, segmentation_id: str, segment_id: str) -> Pieces[None]:
         """Gives a segment the model's voxels back; one step of undo."""
 
     def show_proposal(self, segmentation_id: str, is_shown: bool) -> None:

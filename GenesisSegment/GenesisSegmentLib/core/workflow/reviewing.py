@@ -14,7 +14,7 @@ from .states import State, Trigger
 _QUIET_S = 1.0
 """Changed voxels are counted this long after the last edit: counting takes too long for every stroke."""
 _REFRESH_S = 0.25
-_GUARD = "guard"
+_GUARD, _RESET = "guard", "reset"
 
 
 class Reviewing:
@@ -33,7 +33,7 @@ class Reviewing:
             model.is_proposal_shown = model.is_difference_shown = False
             model.can_undo = model.can_redo = False
             model.overlaps = ()
-            for name in (COUNT, _GUARD, OVERLAPS):
+            for name in (COUNT, _GUARD, _RESET, OVERLAPS):
                 self._chores.drop(name)
         model.segmentation_id = segmentation_id
         self._refresh_at = self._count_at = None
@@ -52,10 +52,11 @@ class Reviewing:
             model.selected = model.rows[0].segment_id if model.rows else ""
 
     def settle(self) -> None:
-        """Has locked and reviewed segments put right at once, where the editor has just taken something from them.
+        """Finishes at once what is under way: the reset of a segment, and putting locked and reviewed segments right.
 
-        To be called before their voxels are used, changed or unlocked.
+        The editor may just have taken something from these. To be called before voxels are used, changed or unlocked.
         """
+        self._chores.finish(_RESET)
         if self._model.segmentation_id:
             self._chores.begin(_GUARD, self._guard(self._model.segmentation_id))
             self._chores.finish(_GUARD)
@@ -155,9 +156,13 @@ class Reviewing:
         if not segmentation or row is None or not row.class_index or row.is_locked or row.is_reviewed:
             return
         self.settle()
-        self._scene.reset_to_proposal(segmentation, segment_id)
+        self._chores.begin(_RESET, self._reset(segmentation, row), is_urgent=True)
+
+    def _reset(self, segmentation_id: str, row: SegmentState) -> Pieces[None]:
+        model = self._model
+        yield from self._scene.resetting(segmentation_id, row.segment_id)
         model.can_undo, model.can_redo = True, False
-        self._count(lambda: self._say_reset(row.name, model.row(segment_id)))
+        self._count(lambda: self._say_reset(row.name, model.row(row.segment_id)))
 
     def _say_reset(self, name: str, row: SegmentState | None) -> None:
         """The editor's masks, and locked neighbours, may have kept voxels from being written."""

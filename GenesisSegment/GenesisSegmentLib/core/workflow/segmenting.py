@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 
 from ..classes import all_classes
 from ..errors import GenesisError, InputError
@@ -24,7 +25,7 @@ from .text import FAULTS, duration_text, sentences, stage_text, unexpected
 
 _LOOK_S = 1.0
 """How often a run looks whether its CT is still the same."""
-_COPY = "copy"
+_COPY, _EARLY = "copy", "early"
 _PATIENCE_S = 5.0
 """A cancelled run that does not answer is given up after this time."""
 
@@ -40,6 +41,8 @@ class _Run:
     looked: float
     cancelled: float | None = None
     has_shown: bool = False
+    early: deque[Partial] = field(default_factory=deque)
+    """Classes that are to be shown before the result."""
 
 
 class Segmenting:
@@ -157,15 +160,23 @@ class Segmenting:
             self._failed(f"{failure.what} {failure.remedy}".strip(), failure.log)
 
     def _on_partial(self, run: _Run, partial: Partial) -> None:
-        """Shows one class early. One that cannot be shown early comes with the result."""
+        """Has one class shown early."""
         grid = Box.whole(run.snapshot.volume.geometry.shape)
         is_inside = all(0 <= a < b <= n for a, b, n in zip(partial.start, partial.stop, grid.stop, strict=True))
         if not self._check_volume(run) or partial.index not in all_classes() or not is_inside:
             return
-        with suppress(GenesisError):
-            box, mask = self._worker.mask(partial)
-            run.has_shown = True
-            self._scene.write_partial(run.snapshot, partial.index, box, mask)
+        run.early.append(partial)
+        if _EARLY not in self._chores.names:
+            self._chores.begin(_EARLY, self._show_early(run))
+
+    def _show_early(self, run: _Run) -> Pieces[None]:
+        """A class that cannot be shown early comes with the result."""
+        while run.early:
+            partial = run.early.popleft()
+            with suppress(GenesisError):
+                box, mask = self._worker.mask(partial)
+                run.has_shown = True
+                yield from self._scene.writing_partial(run.snapshot, partial.index, box, mask)
 
     def _on_result(self, run: _Run, result: Result) -> None:
         if not self._check_volume(run):
@@ -175,6 +186,7 @@ class Segmenting:
         model.run = Step(_("Showing the result in the scene"), 1.0)
         self._announce()
         notes = tuple(dict.fromkeys((*snapshot.volume.source.notes, *result.notes)))
+        self._chores.drop(_EARLY)
         text = ResultText(result.model, result.model_title, result.model_sha256, result.device, notes)
         try:
             layers = self._layers(snapshot, result)
@@ -245,7 +257,8 @@ class Segmenting:
         """Forgets the run, and takes away what it showed early."""
         run, self._run = self._run, None
         self._model.run = None
-        self._chores.drop(_COPY)
+        for name in (_COPY, _EARLY):
+            self._chores.drop(name)
         if run is not None and run.has_shown:
             with suppress(GenesisError):  # why the run ended matters more
                 self._scene.discard_partials(run.snapshot)

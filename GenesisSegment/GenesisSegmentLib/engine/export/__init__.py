@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ...core.errors import GeometryError
@@ -40,7 +41,7 @@ def write_segmentation(
     """
     if not segmentation.geometry.matches(volume.geometry):
         raise GeometryError("The segmentation does not lie on the grid of the image.", "Segment this image again.")
-    on_grid = Segmentation(segmentation.bits, volume.geometry, segmentation.classes)
+    on_grid = replace(segmentation, geometry=volume.geometry)
     match format_of(target):
         case Format.SEG_NRRD:
             return write_seg_nrrd(on_grid, target)

@@ -16,7 +16,7 @@ from ...core.classes import Code, StructureClass, class_table
 from ...core.errors import OutputError
 from ...core.files import atomic_file
 from ...core.geometry import Geometry
-from ...core.segmentation import Segmentation
+from ...core.segmentation import Segmentation, bit_of
 from ...core.volume import Volume
 from ..images.sitk import LPS_TO_RAS
 from .table import shared_voxels
@@ -51,13 +51,16 @@ def write_dicom_seg(segmentation: Segmentation, volume: Volume, target: Path) ->
     with _series_errors():
         headers = _read_headers(volume, slices)
         _check_frames(headers, slices, volume.geometry)
-        instance = _instance(headers, frames, present)
+        structures = [segmentation.structures[c] for c in present]
+        instance = _instance(headers, frames, structures)
+    if not all(structure.name.isascii() for structure in structures):
+        instance.SpecificCharacterSet = "ISO_IR 192"  # UTF-8: that of the series may lack what a person wrote
     with atomic_file(target) as temporary:
         instance.save_as(temporary)
     return (target,)
 
 
-def _instance(headers: list[Dataset], frames: np.ndarray, classes: Sequence[int]) -> Dataset:
+def _instance(headers: list[Dataset], frames: np.ndarray, classes: Sequence[StructureClass]) -> Dataset:
     """A DICOM SEG of ``frames`` (see :func:`_frames`) on the slices with these headers."""
     import highdicom as hd
 
@@ -68,7 +71,7 @@ def _instance(headers: list[Dataset], frames: np.ndarray, classes: Sequence[int]
             source_images=headers,
             pixel_array=frames,
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-            segment_descriptions=[_describe(number, class_table()[c]) for number, c in enumerate(classes, start=1)],
+            segment_descriptions=[_describe(number, c) for number, c in enumerate(classes, start=1)],
             series_instance_uid=hd.UID(),
             series_number=int(headers[0].get("SeriesNumber") or 0) + _SERIES_OFFSET,
             sop_instance_uid=hd.UID(),
@@ -113,7 +116,7 @@ def check_source(volume: Volume) -> None:
         columns, rows, _ = volume.geometry.shape
         frames = np.zeros((len(ends), rows, columns), np.uint8)
         frames[:, 0, 0] = 1
-        _instance(headers, frames, [1])
+        _instance(headers, frames, [class_table()[1]])
 
 
 def _check_frames(headers: list[Dataset], slices: np.ndarray, geometry: Geometry) -> None:
@@ -168,15 +171,14 @@ def _frames(segmentation: Segmentation, present: tuple[int, ...], slices: np.nda
     """uint8 frames (frame, row, column), or with overlaps (frame, row, column, segment)."""
     bits = np.ascontiguousarray(segmentation.bits[:, :, slices].transpose(2, 1, 0))
     if shared_voxels(bits).any():
-        shifts = np.array([c - 1 for c in present], dtype=np.uint32)
         frames = np.empty((*bits.shape, len(present)), dtype=np.uint8)
-        for n, shift in enumerate(shifts):
-            frames[..., n] = bits >> shift & 1
+        for n, c in enumerate(present):
+            frames[..., n] = (bits & bit_of(c)) != 0
         return frames
     # Without overlaps one value per voxel says the same in a fraction of the memory.
     frames = np.zeros(bits.shape, dtype=np.uint8)
     for number, c in enumerate(present, start=1):
-        frames[bits == 1 << (c - 1)] = number
+        frames[bits == bit_of(c)] = number
     return frames
 
 
@@ -185,7 +187,7 @@ def _describe(number: int, structure: StructureClass) -> SegmentDescription:
 
     description = hd.seg.SegmentDescription(
         segment_number=number,
-        segment_label=structure.name,
+        segment_label=structure.type.meaning if structure.kind == "own" else structure.name,  # 64 characters at most
         segmented_property_category=_concept(structure.category),
         segmented_property_type=_concept(structure.type),
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,

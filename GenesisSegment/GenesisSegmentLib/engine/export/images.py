@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,7 +46,8 @@ def write_nifti(path: Path, values: np.ndarray, geometry: Geometry) -> None:
 def write_nrrd(path: Path, values: np.ndarray, geometry: Geometry, fields: Mapping[str, str]) -> None:
     """Writes ``values`` as gzip-compressed NRRD with extra key-value ``fields``.
 
-    ``values`` is (i, j, k), or (list, i, j, k) for several layers on one grid.
+    ``values`` is (i, j, k), or (list, i, j, k) for several layers on one grid. Text beyond ASCII is written in UTF-8,
+    as Slicer does.
     """
     import nrrd
 
@@ -56,9 +59,22 @@ def write_nrrd(path: Path, values: np.ndarray, geometry: Geometry, fields: Mappi
         "kinds": ["list"] * layered + ["domain"] * 3,
         "space origin": matrix[:3, 3].tolist(),
         "encoding": "gzip",
-        **fields,
+        **{key: text.encode("ascii", "xmlcharrefreplace").decode() for key, text in fields.items()},
     }
     nrrd.write(str(path), values, header, compression_level=GZIP_LEVEL)
+    if not all(text.isascii() for text in fields.values()):
+        _put_characters_back(path)
+
+
+def _put_characters_back(path: Path) -> None:
+    """Replaces the references to characters in the header of a NRRD file, which ends with an empty line, by these."""
+    other = path.with_name(f"{path.name}.utf8")
+    with path.open("rb") as source, other.open("wb") as target:
+        for line in iter(source.readline, b"\n"):
+            target.write(re.sub(rb"&#(\d+);", lambda found: chr(int(found[1])).encode(), line))
+        target.write(b"\n")
+        shutil.copyfileobj(source, target)
+    other.replace(path)
 
 
 def write_metaimage(path: Path, values: np.ndarray, geometry: Geometry) -> None:

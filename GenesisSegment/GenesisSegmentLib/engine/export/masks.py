@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from ...core.classes import class_table
 from ...core.files import atomic_folder, sha256_of
 from ...core.segmentation import Segmentation
 from .former import make_room
@@ -26,7 +25,7 @@ def write_masks(segmentation: Segmentation, target: Path) -> tuple[Path, ...]:
     A mask that an earlier run left in the folder for a class that was now looked for and not found is removed: it
     would pass for a result of this run. What an earlier run did not leave there like this gets another name.
     """
-    slugs = {c: class_table()[c].slug for c in sorted(segmentation.classes)}
+    slugs = {c: segmentation.structures[c].slug for c in sorted(segmentation.classes)}
     files = {c: mask_path(target, slugs[c]) for c in segmentation.present()}
     table_file = table_path(target)
     with atomic_folder(target) as folder:

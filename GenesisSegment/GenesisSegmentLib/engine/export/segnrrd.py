@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...core.classes import StructureClass, class_table
+from ...core.classes import StructureClass
 from ...core.files import atomic_file
 from ...core.segmentation import Segmentation
 from ...core.terminology import ENTRY_TAG, terminology_entry
@@ -61,14 +61,15 @@ def segmentation_fields(segmentation: Segmentation, layers: dict[int, int]) -> d
     """The key-value fields of the header, as Slicer 5 writes and reads them."""
     extent = " ".join(f"0 {n - 1}" for n in segmentation.geometry.shape)
     fields: dict[str, str] = {}
+    table = segmentation.structures
     for n, c in enumerate(sorted(layers)):
-        fields |= {f"Segment{n}_{key}": text for key, text in _segment(class_table()[c], layers[c], extent).items()}
+        fields |= {f"Segment{n}_{key}": text for key, text in _segment(table[c], layers[c], extent).items()}
     return fields | {
         "Segmentation_ContainedRepresentationNames": "Binary labelmap|",
         "Segmentation_ConversionParameters": "",
         "Segmentation_MasterRepresentation": "Binary labelmap",
         "Segmentation_ReferenceImageExtentOffset": "0 0 0",
-        COMPUTED_FIELD: " ".join(class_table()[c].slug for c in sorted(segmentation.classes)),
+        COMPUTED_FIELD: " ".join(table[c].slug for c in sorted(segmentation.classes)),
     }
 
 

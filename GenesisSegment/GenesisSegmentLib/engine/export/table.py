@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from ... import __version__
-from ...core.classes import class_table
 from ...core.errors import InputError
-from ...core.segmentation import BITS, Segmentation
+from ...core.segmentation import Segmentation, bit_of
 
 PROGRAM = "GenesisSegment"
 
@@ -28,27 +27,27 @@ def paint_order(segmentation: Segmentation, wanted: Sequence[int] | None) -> tup
     if wanted is None:
         return tuple(sorted(segmentation.classes))
     if missing := set(segmentation.classes) - set(wanted):
-        slugs = ", ".join(class_table()[c].slug for c in sorted(missing))
+        slugs = ", ".join(segmentation.structures[c].slug for c in sorted(missing))
         raise InputError(f"The paint order leaves out: {slugs}.", "Name every class that is segmented.")
     return tuple(c for c in wanted if c in segmentation.classes)
 
 
 def shared_voxels(bits: np.ndarray) -> np.ndarray:
     """Boolean mask, of the shape of ``bits``, of the voxels that belong to more than one class."""
-    return (bits & (bits - BITS(1))) != 0  # clearing the lowest set bit leaves something
+    return (bits & (bits - bit_of(1))) != 0  # clearing the lowest set bit leaves something
 
 
 def overlaps_lost(segmentation: Segmentation, labels: np.ndarray) -> dict[int, int]:
     """Number of voxels of each class that a label map (i, j, k) hides under another; classes without loss left out."""
     shared = shared_voxels(segmentation.bits)
     bits, painted = segmentation.bits[shared], labels[shared]
-    counts = {c: np.count_nonzero((bits >> BITS(c - 1) & BITS(1)) & (painted != c)) for c in segmentation.classes}
+    counts = {c: np.count_nonzero(((bits & bit_of(c)) != 0) & (painted != c)) for c in segmentation.classes}
     return {c: int(count) for c, count in counts.items() if count}
 
 
 def value_table(segmentation: Segmentation) -> dict[str, Any]:
     """What readers need to know about every computed class, found or not, keyed by class number as text."""
-    structures = [class_table()[c] for c in sorted(segmentation.classes)]
+    structures = [segmentation.structures[c] for c in sorted(segmentation.classes)]
     return {
         "program": f"{PROGRAM} {__version__}",
         "labels": {str(s.index): s.slug for s in structures},

@@ -6,7 +6,7 @@ import tempfile
 from enum import Enum
 from pathlib import Path
 
-from ...core.classes import class_table
+from ...core.classes import structures
 from ...core.errors import OutputError
 from ...core.files import output_errors
 from ...core.leftovers import TEMPORARY_PREFIX
@@ -73,8 +73,10 @@ def mask_path(folder: Path, slug: str) -> Path:
     return folder / (slug + MASK_SUFFIX)
 
 
-def check_target(target: Path, volume: Volume) -> None:
+def check_target(target: Path, volume: Volume, own: tuple[str, ...] = ()) -> None:
     """Finds out, before the long work, whether a segmentation of ``volume`` can be written to ``target``.
+
+    ``own`` are the names of the classes from 33 on.
 
     Raises:
         OutputError: unknown suffix, no permission, read-only or full disk, a file where a folder is needed, a target
@@ -83,14 +85,14 @@ def check_target(target: Path, volume: Volume) -> None:
     kind = format_of(target)
     if kind is Format.DICOM_SEG:
         check_source(volume)
-    _check_not_the_input(target, kind, volume)
+    _check_not_the_input(target, kind, volume, own)
     _check_writable(target, kind)
 
 
-def _check_not_the_input(target: Path, kind: Format, volume: Volume) -> None:
+def _check_not_the_input(target: Path, kind: Format, volume: Volume, own: tuple[str, ...]) -> None:
     outputs = [target]
     if kind is Format.FOLDER:
-        outputs += [mask_path(target, structure.slug) for structure in class_table().values()]
+        outputs += [mask_path(target, structure.slug) for structure in structures(own).values()]
     if kind in (Format.FOLDER, Format.LABEL_MAP):
         outputs.append(table_path(target))
     inputs = {path.resolve() for path in (*volume.source.files, volume.source.path) if path.is_file()}

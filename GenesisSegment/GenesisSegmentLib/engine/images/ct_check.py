@@ -12,13 +12,13 @@ from dataclasses import replace
 import numpy as np
 
 from ...core.errors import InputError
+from ...core.i18n import _
 from ...core.volume import Volume
 from .refusals import LabelMapError
 from .rescale import to_int16
 
 LOWEST_HU, HIGHEST_HU = -1024, 32767
 _SAMPLE = 2_000_000
-_ORIGINAL = "Give the original CT (its DICOM series, or a conversion that keeps Hounsfield units)."
 
 
 def check_ct(volume: Volume, units_stated: bool = False) -> Volume:
@@ -35,15 +35,17 @@ def check_ct(volume: Volume, units_stated: bool = False) -> Volume:
     """
     voxels = volume.voxels
     if voxels.dtype.kind not in "iuf":
-        raise InputError(f"The image holds {voxels.dtype} values, not plain numbers.", _ORIGINAL)
+        raise InputError(_("The image holds {kind} values, not plain numbers.").format(kind=voxels.dtype), _original())
     lowest, highest = float(voxels.min()), float(voxels.max())
     if not np.isfinite([lowest, highest]).all():
         raise InputError(
-            "The image holds voxels that are not numbers (NaN or infinite).",
-            "Replace them, for example by -1024 outside the field of view, and try again.",
+            _("The image holds voxels that are not numbers (NaN or infinite)."),
+            _("Replace them, for example by -1024 outside the field of view, and try again."),
         )
     if lowest == highest:
-        raise InputError(f"The image is blank: every voxel is {lowest:g}.", "Export the image again.")
+        raise InputError(
+            _("The image is blank: every voxel is {lowest}.").format(lowest=f"{lowest:g}"), _("Export the image again.")
+        )
     values = _sample(voxels)
     if not (_agrees_with_hu(values) if units_stated else _proves_hu(values)):
         _refuse_label_map(values)
@@ -83,7 +85,7 @@ def _doubts(values: np.ndarray) -> list[str]:
 
 def _fullest(values: np.ndarray, edges: np.ndarray) -> float:
     """Centre of the bin that holds most values."""
-    counts, _ = np.histogram(values, bins=edges)
+    counts, _edges = np.histogram(values, bins=edges)
     return float(edges[counts.argmax()] + edges[counts.argmax() + 1]) / 2
 
 
@@ -153,35 +155,40 @@ def _refuse_label_map(values: np.ndarray) -> None:
     distinct = np.unique(values)
     if distinct[0] >= 0 and distinct.size <= 64 and (distinct == np.rint(distinct)).all():
         raise LabelMapError(
-            f"This looks like a label map ({distinct.size} different values), not a CT.", "Give the CT itself."
+            _("This looks like a label map ({count} different values), not a CT.").format(count=distinct.size),
+            _("Give the CT itself."),
         )
 
 
 def _refusal(values: np.ndarray, lowest: float, highest: float) -> tuple[str, str]:
     """What the values look like instead, and what to do."""
-    extent = f"from {lowest:g} to {highest:g}"
+    extent = _("from {lowest} to {highest}").format(lowest=f"{lowest:g}", highest=f"{highest:g}")
     whole = bool((values == np.rint(values)).all())
     if _looks_shifted(values):
-        return (
-            f"The values {extent} look like a CT whose zero point was lost: soft tissue lies near 1000, not near 40.",
-            f"Subtract the rescale intercept (mostly 1024) from the image, or better: {_lower_first(_ORIGINAL)}",
+        what = _(
+            "The values {extent} look like a CT whose zero point was lost: soft tissue lies near 1000, not near 40."
         )
+        remedy = _(
+            "Subtract the rescale intercept (mostly 1024) from the image, or better: give the original CT (its DICOM "
+            "series, or a conversion that keeps Hounsfield units)."
+        )
+        return what.format(extent=extent), remedy
     if lowest >= -1 and highest <= 1:
-        return f"The image was normalised to values {extent}; its Hounsfield units were lost.", _ORIGINAL
-    if lowest >= 0 and highest <= 255 and whole:
-        return f"The image holds grey values {extent}, not Hounsfield units.", _ORIGINAL
-    if lowest >= 0:
-        return (
-            f"The image is not a CT in Hounsfield units: its values go {extent}, and air and fat would be "
-            "negative (is it an MR or a PET?).",
-            _ORIGINAL,
+        what = _("The image was normalised to values {extent}; its Hounsfield units were lost.")
+    elif lowest >= 0 and highest <= 255 and whole:
+        what = _("The image holds grey values {extent}, not Hounsfield units.")
+    elif lowest >= 0:
+        what = _(
+            "The image is not a CT in Hounsfield units: its values go {extent}, and air and fat would be negative "
+            "(is it an MR or a PET?)."
         )
-    return (
-        f"The image is not a CT in Hounsfield units: its values go {extent}, with neither air near -1000 beside "
-        "tissue near 0, nor fat near -100 with soft tissue near 40 (is it an MR, a PET, or wrongly rescaled?).",
-        _ORIGINAL,
-    )
+    else:
+        what = _(
+            "The image is not a CT in Hounsfield units: its values go {extent}, with neither air near -1000 beside "
+            "tissue near 0, nor fat near -100 with soft tissue near 40 (is it an MR, a PET, or wrongly rescaled?)."
+        )
+    return what.format(extent=extent), _original()
 
 
-def _lower_first(sentence: str) -> str:
-    return sentence[0].lower() + sentence[1:]
+def _original() -> str:
+    return _("Give the original CT (its DICOM series, or a conversion that keeps Hounsfield units).")

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from ...core.errors import InputError
+from ...core.i18n import _
 from .refusals import damaged
 
 _HEADER_LIMIT = 1 << 20
@@ -81,7 +82,8 @@ def check_there(path: Path, files: tuple[Path, ...]) -> None:
     for file in files:
         if not file.is_file():
             raise InputError(
-                f"{path.name} belongs to a data file that is missing: {file.name}.", "Put both in one folder."
+                _("{file} belongs to a data file that is missing: {name}.").format(file=path.name, name=file.name),
+                _("Put both in one folder."),
             )
 
 
@@ -92,4 +94,4 @@ def _expanded(named: str, path: Path) -> list[str]:
         first, last, step = (*map(int, numbers[:2]), int(numbers[2]) if len(numbers) > 2 else 1)
         return [pattern % n for n in range(first, last + (1 if step > 0 else -1), step)]
     except (ValueError, TypeError) as error:
-        raise damaged(path, f"its header names the data files as {named!r}") from error
+        raise damaged(path, _("its header names the data files as {names}").format(names=repr(named))) from error

@@ -14,6 +14,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from ...core.errors import InputError
+from ...core.i18n import _
 from .refusals import damaged
 
 IDENTITY_TAGS = (
@@ -84,11 +85,12 @@ def read_header(path: Path, tags: Sequence[str] = HEADER_TAGS) -> FileDataset:
             header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=list(tags))
             header.decode()
     except (*UNREADABLE, struct.error) as error:
-        raise damaged(path, "its DICOM header cannot be read") from error
+        raise damaged(path, _("its DICOM header cannot be read")) from error
     if header.file_meta.get("MediaStorageSOPClassUID") == MediaStorageDirectoryStorage:
         raise DicomDirectoryError(
-            f"{path.name} is a DICOM directory, not an image.", "Give the folder that holds the series."
+            _("{file} is a DICOM directory, not an image.").format(file=path.name),
+            _("Give the folder that holds the series."),
         )
     if not header.get("SeriesInstanceUID"):
-        raise damaged(path, "its DICOM header ends too early")
+        raise damaged(path, _("its DICOM header ends too early"))
     return header

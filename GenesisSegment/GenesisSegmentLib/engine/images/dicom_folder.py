@@ -20,6 +20,7 @@ from pydicom.uid import (
 )
 
 from ...core.errors import InputError
+from ...core.i18n import _
 from .dicom_files import IDENTITY_TAGS, DicomDirectoryError, is_dicom, quiet, read_header
 from .dicom_places import files_below
 from .refusals import damaged, system_errors, unreadable
@@ -100,7 +101,7 @@ def list_series(folder: Path) -> tuple[SeriesInfo, ...]:
         InputError: a DICOM file is damaged, or the folder cannot be read.
     """
     found = survey_of(folder)
-    for _, error in found.damaged:
+    for _path, error in found.damaged:
         raise error
     return found.series
 
@@ -151,7 +152,9 @@ def choose(series: Sequence[SeriesInfo], wanted: str | None, place: Path) -> Ser
         InputError: no series, none that is a CT volume, several, or not the wanted one; the message lists them.
     """
     if not series:
-        raise InputError(f"There are no DICOM images in {place}.", "Give a folder that holds a CT series.")
+        raise InputError(
+            _("There are no DICOM images in {place}.").format(place=place), _("Give a folder that holds a CT series.")
+        )
     if wanted is not None:
         found = matching(series, wanted)
         if len(found) == 1:
@@ -161,7 +164,12 @@ def choose(series: Sequence[SeriesInfo], wanted: str | None, place: Path) -> Ser
     if len(volumes) == 1:
         return volumes[0]
     if volumes:
-        raise InputError(f"{place} holds {len(volumes)} CT series:\n{_lines(volumes)}", _CHOOSE)
+        raise InputError(
+            _("{place} holds {count} CT series:\n{series}").format(
+                place=place, count=len(volumes), series=_lines(volumes)
+            ),
+            _choose(),
+        )
     raise no_ct(series, place)
 
 
@@ -169,23 +177,35 @@ def no_ct(series: Sequence[SeriesInfo], place: Path) -> InputError:
     """The error for series of which none is a CT volume."""
     if len(series) == 1:
         return refusal_of(series[0])
-    return InputError(f"None of the series in {place} is a CT volume:\n{_lines(series)}", _GIVE_CT)
+    return InputError(
+        _("None of the series in {place} is a CT volume:\n{series}").format(place=place, series=_lines(series)),
+        _give_ct(),
+    )
 
 
 def not_chosen(series: Sequence[SeriesInfo], found: Sequence[SeriesInfo], wanted: str, place: Path) -> InputError:
     """The error for a wish that no series meets, or several (``found``)."""
-    problem = "No series matches" if not found else f"{len(found)} series match"
-    return InputError(f'{problem} "{wanted}". {place} holds:\n{_lines(series)}', _CHOOSE)
+    problem = _("No series matches") if not found else _("{count} series match").format(count=len(found))
+    return InputError(
+        _('{problem} "{wanted}". {place} holds:\n{series}').format(
+            problem=problem, wanted=wanted, place=place, series=_lines(series)
+        ),
+        _choose(),
+    )
 
 
 def refusal_of(series: SeriesInfo) -> InputError:
     """The error for a series that is no CT volume."""
     name = f'"{series.description}"' if series.description else str(series.number)
-    return InputError(f"The DICOM series {name} is {series.why_not}.", _GIVE_CT)
+    return InputError(_("The DICOM series {name} is {why}.").format(name=name, why=series.why_not), _give_ct())
 
 
-_CHOOSE = "Choose one with --series and its number, its UID or the end of its UID."
-_GIVE_CT = "Give the CT series that it belongs to, with all its slices."
+def _choose() -> str:
+    return _("Choose one with --series and its number, its UID or the end of its UID.")
+
+
+def _give_ct() -> str:
+    return _("Give the CT series that it belongs to, with all its slices.")
 
 
 def matching(series: Sequence[SeriesInfo], wanted: str) -> list[SeriesInfo]:
@@ -220,7 +240,7 @@ def _image(path: Path) -> _Image:
     try:
         frames = int(header.get("NumberOfFrames") or 1)
     except (TypeError, ValueError) as error:
-        raise damaged(path, "its header does not state how many images it holds") from error
+        raise damaged(path, _("its header does not state how many images it holds")) from error
     return _Image(
         path=path,
         study=str(header.get("StudyInstanceUID") or ""),
@@ -259,7 +279,7 @@ def _info(
         description=images[0].description,
         modality=images[0].modality,
         images=count,
-        why_not=volume[0].why_not or ("a single slice (2-D), not a volume" if count < 2 else ""),
+        why_not=volume[0].why_not or (_("a single slice (2-D), not a volume") if count < 2 else ""),
         files=tuple(image.path for image in volume),
         left_out=len(images) - len(volume),
         notes=(*_left_out(images, volume), *_no_dicom(volume, others)),
@@ -300,12 +320,12 @@ def _no_ct(header: FileDataset) -> str:
     if modality != "CT":
         return f"{_OBJECTS.get(modality, f'of modality {modality}' if modality else 'of no modality')}, not a CT"
     if header.get("SOPClassUID") not in _CT_CLASSES:
-        return "not of CT images but of captures or other objects"
+        return _("not of CT images but of captures or other objects")
     kinds = set(header.get("ImageType") or ())
     if "LOCALIZER" in kinds:
-        return "a localizer, not a volume"
+        return _("a localizer, not a volume")
     if kinds & _PERFUSION_MAPS:
-        return "a perfusion map, not in Hounsfield units"
+        return _("a perfusion map, not in Hounsfield units")
     if int(header.get("SamplesPerPixel") or 1) != 1:
-        return "in colours, not in Hounsfield units"
+        return _("in colours, not in Hounsfield units")
     return ""

@@ -14,12 +14,11 @@ from pydicom.pixels import get_decoder
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from ...core.errors import InputError
+from ...core.i18n import _
 from .dicom_files import UNREADABLE, quiet
 from .dicom_slices import Slice
 from .refusals import damaged
 from .rescale import rescaled, to_int16
-
-_INSTALL = "Install a decoder for it (pip install python-gdcm), or export the series uncompressed."
 
 
 def read_pixels(slices: Sequence[Slice]) -> np.ndarray:
@@ -52,7 +51,7 @@ def _stored(file: Path) -> tuple[np.ndarray, int | None]:
             stored = dataset.pixel_array
             padding = _padding(dataset, stored.dtype)
     except (*UNREADABLE, RuntimeError, struct.error) as error:
-        raise damaged(file, "its pixels are missing, truncated or cannot be decoded") from error
+        raise damaged(file, _("its pixels are missing, truncated or cannot be decoded")) from error
     if stored.ndim == 2:
         stored = stored[None]
     return stored, padding
@@ -61,7 +60,7 @@ def _stored(file: Path) -> tuple[np.ndarray, int | None]:
 def _check_decodable(dataset: FileDataset, file: Path) -> None:
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if syntax is None:  # an old file without a preamble: pydicom found out how it is encoded, but does not note it
-        implicit, _ = dataset.original_encoding
+        implicit, _encoding = dataset.original_encoding
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
         return
     try:
@@ -69,7 +68,12 @@ def _check_decodable(dataset: FileDataset, file: Path) -> None:
     except NotImplementedError:
         available = False
     if not available:
-        raise InputError(f"{file.name} is compressed ({syntax.name}), which cannot be decoded here.", _INSTALL)
+        raise InputError(
+            _("{name} is compressed ({syntax}), which cannot be decoded here.").format(
+                name=file.name, syntax=syntax.name
+            ),
+            _("Install a decoder for it (pip install python-gdcm), or export the series uncompressed."),
+        )
 
 
 def _padding(dataset: FileDataset, dtype: np.dtype) -> int | None:

@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset, FileDataset
 
 from ...core.errors import GeometryError, InputError
 from ...core.geometry import Geometry
+from ...core.i18n import _
 from .dicom_files import quiet
 from .sitk import LPS_TO_RAS
 
@@ -52,7 +53,10 @@ def slices_of(file: Path, header: FileDataset) -> list[Slice]:
         if "PerFrameFunctionalGroupsSequence" in header:
             count = len(header.PerFrameFunctionalGroupsSequence)
             if count != int(header.get("NumberOfFrames") or 1):
-                raise InputError(f"{file.name} does not describe each of its frames.", "Export the series again.")
+                raise InputError(
+                    _("{name} does not describe each of its frames.").format(name=file.name),
+                    _("Export the series again."),
+                )
             return [_slice(file, header, frame) for frame in range(count)]
         return [_slice(file, header, None)]
 
@@ -74,13 +78,17 @@ def ordered(slices: Sequence[Slice]) -> tuple[list[Slice], Geometry, tuple[str, 
     heights = positions @ normal
     gaps = np.diff(heights)
     if len(arranged) < 2:
-        raise InputError("The series has a single slice (2-D), not a volume.", "Give the series with all its slices.")
+        raise InputError(
+            _("The series has a single slice (2-D), not a volume."), _("Give the series with all its slices.")
+        )
     if gaps.min() < SAME_PLACE_MM:
         where = int(gaps.argmin())
         raise InputError(
-            f"Several images of the series lie at the same place ({_name(arranged[where])} and "
-            f"{_name(arranged[where + 1])}): it holds several phases, echoes or reconstructions.",
-            "Put the images of one of them into a folder of their own.",
+            _(
+                "Several images of the series lie at the same place ({one} and {other}): it holds several "
+                "phases, echoes or reconstructions."
+            ).format(one=_name(arranged[where]), other=_name(arranged[where + 1])),
+            _("Put the images of one of them into a folder of their own."),
         )
     step = (positions[-1] - positions[0]) / (len(arranged) - 1)
     matrix = np.eye(4)
@@ -105,7 +113,10 @@ def _slice(file: Path, header: FileDataset, frame: int | None) -> Slice:
     directions = orientation.reshape(2, 3)
     lengths = np.linalg.norm(directions, axis=1, keepdims=True)
     if not np.allclose(lengths, 1, atol=1e-2):
-        raise GeometryError(f"The orientation stated in {file.name} is not a direction.", "Export the series again.")
+        raise GeometryError(
+            _("The orientation stated in {name} is not a direction.").format(name=file.name),
+            _("Export the series again."),
+        )
     return Slice(
         file=file,
         frame=frame,
@@ -138,8 +149,10 @@ def _numbers(dataset: Dataset, keyword: str, count: int, file: Path) -> np.ndarr
         numbers = np.array([])
     if numbers.shape != (count,) or not np.isfinite(numbers).all():
         raise InputError(
-            f"{file.name} does not state its {keyword}, without which the CT cannot be placed or scaled.",
-            "Export the original series again.",
+            _("{name} does not state its {keyword}, without which the CT cannot be placed or scaled.").format(
+                name=file.name, keyword=keyword
+            ),
+            _("Export the original series again."),
         )
     return numbers
 
@@ -148,16 +161,18 @@ def _check_alike(slices: Sequence[Slice]) -> None:
     first = slices[0]
     for other in slices[1:]:
         if other.shape != first.shape:
-            what = f"sizes ({_by(first.shape)} and {_by(other.shape)})"
+            what = _("sizes ({one} and {other})").format(one=_by(first.shape), other=_by(other.shape))
         elif np.abs(np.subtract(other.spacing, first.spacing)).max() > _SPACING_TOLERANCE_MM:
-            what = f"pixel spacings ({_by(first.spacing)} and {_by(other.spacing)} mm)"
+            what = _("pixel spacings ({one} and {other} mm)").format(one=_by(first.spacing), other=_by(other.spacing))
         elif np.abs(other.directions - first.directions).max() > _DIRECTION_TOLERANCE:
-            what = "orientations"
+            what = _(_("orientations"))
         else:
             continue
         raise InputError(
-            f"The images of the series differ in their {what}: {_name(first)} and {_name(other)}.",
-            "Put the images of one volume into a folder of their own.",
+            _("The images of the series differ in their {what}: {one} and {other}.").format(
+                what=what, one=_name(first), other=_name(other)
+            ),
+            _("Put the images of one volume into a folder of their own."),
         )
 
 
@@ -178,18 +193,32 @@ def _irregular(slices: Sequence[Slice], gaps: np.ndarray) -> InputError:
     (wide,) = np.nonzero(multiples > 1)
     if wide.size and np.abs(gaps - multiples * usual).max() <= 2 * POSITION_TOLERANCE_MM:
         missing = int((multiples - 1).sum())
-        places = ", ".join(f"between {_name(slices[n])} and {_name(slices[n + 1])}" for n in wide[:3])
+        places = [
+            _("between {one} and {other}").format(one=_name(slices[n]), other=_name(slices[n + 1])) for n in wide[:3]
+        ]
+        if missing == 1:
+            what = _("{missing} slice is missing from the series of {count} ({usual} mm apart): {places}.")
+        else:
+            what = _("{missing} slices are missing from the series of {count} ({usual} mm apart): {places}.")
         return InputError(
-            f"{missing} slice{' is' if missing == 1 else 's are'} missing from the series of {len(slices)} "
-            f"({usual:.3g} mm apart): {places}{', ...' if wide.size > 3 else ''}.",
-            "Copy or export the complete series again.",
+            what.format(
+                missing=missing,
+                count=len(slices),
+                usual=f"{usual:.3g}",
+                places=", ".join([*places, *(["..."] if wide.size > 3 else [])]),
+            ),
+            _("Copy or export the complete series again."),
         )
     if np.ptp(gaps) <= 2 * POSITION_TOLERANCE_MM:
-        return GeometryError("The slices are shifted against each other.", "Export the original series again.")
+        return GeometryError(_("The slices are shifted against each other."), _("Export the original series again."))
     return GeometryError(
-        f"The distance between the slices is uneven: {gaps.min():.3g} to {gaps.max():.3g} mm.",
-        "Give an evenly spaced reconstruction, or resample the series to an even grid first (for example in 3D Slicer "
-        "with the acquisition-geometry option).",
+        _("The distance between the slices is uneven: {least} to {most} mm.").format(
+            least=f"{gaps.min():.3g}", most=f"{gaps.max():.3g}"
+        ),
+        _(
+            "Give an evenly spaced reconstruction, or resample the series to an even grid first (for "
+            "example in 3D Slicer with the acquisition-geometry option)."
+        ),
     )
 
 

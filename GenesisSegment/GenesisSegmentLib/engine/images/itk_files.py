@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from ...core.errors import GeometryError, InputError
 from ...core.geometry import Geometry
+from ...core.i18n import _
 from .detached import check_there, data_files, header_text, metaimage_fields, nrrd_fields
 from .packed import LARGEST_RATIO, unpack
 from .refusals import check_dimensions, damaged, not_a, truncated
@@ -74,10 +75,10 @@ def _unpacked_nrrd(
         dtype = np.dtype(order + _NRRD_TYPES[fields["type"].strip().lower()])
         skipped = [int(fields.get(name, fields.get(name.replace(" ", ""), 0))) for name in ("line skip", "byte skip")]
     except (KeyError, ValueError) as error:
-        raise damaged(path, "its header does not state the kind of its numbers") from error
+        raise damaged(path, _("its header does not state the kind of its numbers")) from error
     count = int(np.prod(shape, dtype=object))
     if min(skipped) < 0 or count % len(files):
-        raise damaged(path, "its header contradicts its data")
+        raise damaged(path, _("its header contradicts its data"))
     if count * dtype.itemsize > LARGEST_RATIO[kind] * sum(file.stat().st_size for file in files):
         raise truncated(path)
     flat = np.empty(count, dtype)
@@ -89,7 +90,7 @@ def _unpacked_nrrd(
 def _after_lines(file: Path, start: int, count: int) -> int:
     with file.open("rb") as stream:
         stream.seek(start)
-        for _ in range(count):
+        for _n in range(count):
             stream.readline()
         return stream.tell()
 
@@ -127,7 +128,7 @@ def _check_metaimage_data(path: Path, fields: dict[str, str], files: tuple[Path,
     try:
         sizes = [int(n) for n in fields["DimSize"].split()] + [int(fields.get("ElementNumberOfChannels", 1))]
     except (KeyError, ValueError) as error:
-        raise damaged(path, "its header does not state the size of the image") from error
+        raise damaged(path, _("its header does not state the size of the image")) from error
     expected = int(np.prod(sizes, dtype=object)) * element // len(files)
     is_packed = fields.get("CompressedData", "").lower() in ("true", "1")
     for file in files:
@@ -165,8 +166,10 @@ def _read_geometry(path: Path) -> tuple[sitk.ImageFileReader, Geometry]:
         check_dimensions(reader.GetSize(), path)
         if reader.GetNumberOfComponents() != 1 or "complex" in sitk.GetPixelIDValueAsString(reader.GetPixelID()):
             raise InputError(
-                f"{path.name} holds {reader.GetNumberOfComponents()} numbers per voxel (colours or vectors), not one.",
-                "Give the CT in Hounsfield units.",
+                _("{file} holds {count} numbers per voxel (colours or vectors), not one.").format(
+                    file=path.name, count=reader.GetNumberOfComponents()
+                ),
+                _("Give the CT in Hounsfield units."),
             )
         geometry = geometry_from_sitk(reader)
         geometry.check()
@@ -177,6 +180,8 @@ def _read_geometry(path: Path) -> tuple[sitk.ImageFileReader, Geometry]:
 
 def _unplaced(kind: str, fields: str) -> GeometryError:
     return GeometryError(
-        f"The {kind} header does not say how the image lies in the patient ({fields} are needed).",
-        "Save the image again with its orientation, for example from 3D Slicer.",
+        _("The {kind} header does not say how the image lies in the patient ({fields} are needed).").format(
+            kind=kind, fields=fields
+        ),
+        _("Save the image again with its orientation, for example from 3D Slicer."),
     )

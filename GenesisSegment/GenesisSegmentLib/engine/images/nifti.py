@@ -14,6 +14,7 @@ import numpy as np
 
 from ...core.errors import GeometryError, InputError
 from ...core.geometry import Geometry
+from ...core.i18n import _
 from .packed import LARGEST_RATIO, check_end, damage_named, fill, skip
 from .refusals import check_dimensions, damaged, not_a, truncated
 from .rescale import rescaled
@@ -115,8 +116,8 @@ def _header(stream: BinaryIO, path: Path) -> tuple[np.void, int]:
             header = np.frombuffer(raw, ordered)[0]
             if header["magic"][:2] != b"n+":
                 raise InputError(
-                    f"{path.name} is one half of an Analyze or NIfTI pair (.hdr and .img).",
-                    "Convert it to one .nii.gz file.",
+                    _("{file} is one half of an Analyze or NIfTI pair (.hdr and .img).").format(file=path.name),
+                    _("Convert it to one .nii.gz file."),
                 )
             return header, layout.itemsize
     raise not_a("NIfTI", path)
@@ -126,7 +127,7 @@ def _shape(header: np.void, path: Path) -> tuple[int, int, int]:
     count = int(header["dim"][0])
     sizes = [int(n) for n in header["dim"][1 : count + 1]] if 1 <= count <= 7 else [0]
     if min(sizes) < 1:
-        raise damaged(path, "its header does not state the size of the image")
+        raise damaged(path, _("its header does not state the size of the image"))
     while len(sizes) > 3 and sizes[-1] == 1:
         sizes.pop()
     check_dimensions(tuple(sizes), path)
@@ -139,7 +140,10 @@ def _dtype(header: np.void, path: Path) -> np.dtype:
         order = header.dtype["datatype"].byteorder
         return np.dtype(_TYPES[code]).newbyteorder(order)
     kind = "colours" if code in _COLOR_TYPES else "complex numbers" if code in _COMPLEX_TYPES else f"type {code}"
-    raise InputError(f"{path.name} holds {kind}, not one number per voxel.", "Give the CT in Hounsfield units.")
+    raise InputError(
+        _("{file} holds {kind}, not one number per voxel.").format(file=path.name, kind=kind),
+        _("Give the CT in Hounsfield units."),
+    )
 
 
 def _placement(header: np.void, shape: tuple[int, int, int]) -> np.ndarray:
@@ -149,9 +153,11 @@ def _placement(header: np.void, shape: tuple[int, int, int]) -> np.ndarray:
     placement = sform if sform is not None else qform
     if placement is None:
         raise GeometryError(
-            "The NIfTI header does not say how the image lies in the patient (neither qform nor sform is set), so left "
-            "and right cannot be told.",
-            "Convert the original images again with a tool that keeps the orientation, for example dcm2niix.",
+            _(
+                "The NIfTI header does not say how the image lies in the patient (neither qform nor sform is "
+                "set), so left and right cannot be told."
+            ),
+            _("Convert the original images again with a tool that keeps the orientation, for example dcm2niix."),
         )
     scale = _UNITS_MM.get(int(header["units"]) & 7, 1.0)
     placement[:3] *= scale
@@ -161,9 +167,11 @@ def _placement(header: np.void, shape: tuple[int, int, int]) -> np.ndarray:
         apart = float(np.linalg.norm(((sform - qform) @ corners)[:3], axis=0).max())
         if not apart <= FORMS_TOLERANCE_MM:
             raise GeometryError(
-                f"The NIfTI header places the image in two ways (qform and sform lie {apart:.3g} mm apart), and "
-                "programs choose differently.",
-                "Keep the right one: set the other to it, or its code to 0 (for example with fslorient or nibabel).",
+                _(
+                    "The NIfTI header places the image in two ways (qform and sform lie {apart} mm apart), and "
+                    "programs choose differently."
+                ).format(apart=f"{apart:.3g}"),
+                _("Keep the right one: set the other to it, or its code to 0 (for example with fslorient or nibabel)."),
             )
     return placement
 

@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ...core.i18n import _
 from .refusals import damaged, truncated
 
 CHUNK = 1 << 22
@@ -27,10 +28,10 @@ def damage_named(path: Path) -> Iterator[None]:
     except EOFError as error:
         raise truncated(path) from error
     except (gzip.BadGzipFile, zlib.error) as error:
-        raise damaged(path, "its compressed content cannot be unpacked") from error
+        raise damaged(path, _("its compressed content cannot be unpacked")) from error
     except OSError as error:
         if error.errno is None:  # bz2, and gzip's checksum in some versions
-            raise damaged(path, "its compressed content cannot be unpacked") from error
+            raise damaged(path, _("its compressed content cannot be unpacked")) from error
         raise
 
 
@@ -69,7 +70,7 @@ def check_end(stream: BinaryIO, path: Path) -> None:
         InputError: there is more than the header states, so either of them is damaged.
     """
     if stream.read(1):
-        raise damaged(path, "it holds more than its header states")
+        raise damaged(path, _("it holds more than its header states"))
 
 
 def unpack(path: Path, start: int, kind: str, byte_skip: int, raw: np.ndarray) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from ...core.errors import InputError
 from ...core.geometry import Geometry
+from ...core.i18n import _
 from ...core.volume import Source, Volume
 from .ct_check import check_ct
 from .detached import files_of
@@ -88,12 +89,15 @@ def locate(given: CtInput, series: str | None = None) -> CtInput:
         if path.is_dir():
             return replace(given, series=_in_folder(path, series))
         if path.stat().st_size == 0:
-            raise InputError(f"{path.name} is empty.", "Copy or export the file again.")
+            raise InputError(_("{file} is empty.").format(file=path.name), _("Copy or export the file again."))
         if _suffix(path):
             return given
         if is_dicom(path):
             return replace(given, series=series_around(path, series))
-        raise InputError(f"{path.name} is not an image that can be read.", f"Give {_KINDS}.")
+        raise InputError(
+            _("{file} is not an image that can be read.").format(file=path.name),
+            _give(),
+        )
 
 
 def read_input(located: CtInput) -> Volume:
@@ -104,7 +108,10 @@ def read_input(located: CtInput) -> Volume:
             return read_series(located.series, path)
         suffix = _suffix(path)
         if suffix is None:
-            raise InputError(f"{path.name} is not an image that can be read.", f"Give {_KINDS}.")
+            raise InputError(
+                _("{file} is not an image that can be read.").format(file=path.name),
+                _give(),
+            )
         voxels, geometry = _READERS[suffix](path)
         return check_ct(Volume(voxels, geometry, Source(path, path.name[: -len(suffix)], files_of(path))))
 
@@ -173,13 +180,16 @@ def _in_folder(folder: Path, series: str | None) -> SeriesInfo:
         return series_in(found, folder, series)
     volumes = [p for p in folder.iterdir() if _suffix(p)]
     if volumes:
-        raise InputError(f"{folder} holds no DICOM images but {len(volumes)} volume files.", "Give one of the files.")
+        raise InputError(
+            _("{folder} holds no DICOM images but {count} volume files.").format(folder=folder, count=len(volumes)),
+            _("Give one of the files."),
+        )
     raise _nothing_in(folder)
 
 
 def _check_exists(path: Path) -> None:
     if not path.exists():
-        raise InputError(f"{path} does not exist.", "Check the path.")
+        raise InputError(_("{path} does not exist.").format(path=path), _("Check the path."))
 
 
 def _suffix(path: Path) -> str | None:
@@ -194,17 +204,22 @@ def _is_volume(path: Path) -> bool:
 
 def _nothing_below(folder: Path, leave_out: Path | None) -> InputError:
     if leave_out is not None and survey_of(folder).series:
-        return InputError(f"There is nothing in {folder} but results.", "Give the CTs themselves.")
+        return InputError(
+            _("There is nothing in {folder} but results.").format(folder=folder), _("Give the CTs themselves.")
+        )
     if any(_is_volume(p) for p in folder.rglob("*")):
         return InputError(
-            f"There is no image in {folder} itself, only in folders below it.",
-            f"Name the CTs, for example {folder / '*' / 'ct.nii.gz'}.",
+            _("There is no image in {folder} itself, only in folders below it.").format(folder=folder),
+            _("Name the CTs, for example {pattern}.").format(pattern=folder / "*" / "ct.nii.gz"),
         )
     return _nothing_in(folder)
 
 
 def _nothing_in(folder: Path) -> InputError:
-    return InputError(f"There is no image in {folder}.", f"Give {_KINDS}.")
+    return InputError(_("There is no image in {folder}.").format(folder=folder), _give())
 
 
-_KINDS = f"a CT as {', '.join(VOLUME_SUFFIXES)}, a folder with a DICOM series, or one of its files"
+def _give() -> str:
+    return _("Give a CT as {suffixes}, a folder with a DICOM series, or one of its files.").format(
+        suffixes=", ".join(VOLUME_SUFFIXES)
+    )

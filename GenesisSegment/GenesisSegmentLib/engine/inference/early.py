@@ -8,7 +8,6 @@ from collections.abc import Callable
 import numpy as np
 
 from ...core.geometry import Box, Geometry
-from ...core.segmentation import BITS, MAX_CLASSES
 from ..postprocess import needed_classes, postprocess_bits
 from .preprocess import ModelInput
 from .restore import restore_nearest
@@ -59,7 +58,7 @@ class EarlyClasses:
         start = min(max(0, first - self._before), depth)
         stop = min(max(0, first - self._before + logits.shape[3]), depth)
         for plane, used in enumerate(np.bitwise_or.reduce(self._bits[:, :, start:stop], axis=(0, 1)).tolist(), start):
-            for index in (c for c in range(1, MAX_CLASSES + 1) if used >> (c - 1) & 1):
+            for index in (c for c in range(1, used.bit_length() + 1) if used >> (c - 1) & 1):
                 self._planes[index] = self._planes.get(index, (plane, plane))[0], plane
         for index, needs in self._needs.items():
             if self._has_ended(index, needs, stop) and self._given.get(index) != self._planes[index][1]:
@@ -89,7 +88,7 @@ class EarlyClasses:
         place = Box((i0, j0, k0 + low), (i1, j1, k1 + low))
         # With what lies around it, so that a voxel of the CT half-way between two takes the same as in the whole.
         around = place.grown(1, self._grid.shape)
-        bits = np.zeros(around.shape, dtype=BITS)
+        bits = np.zeros(around.shape, dtype=cleaned.dtype)
         bits[tuple(slice(s - a, e - a) for s, e, a in zip(place.start, place.stop, around.start, strict=True))] = (
             cleaned[box.slices]
         )

@@ -8,17 +8,28 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-PATHS = ("channels_last", "bf16")
-"""Another memory layout, equal to rounding, and bfloat16 arithmetic, which is not."""
+    from ..networks.unet3d import UpStage
+
+PATHS = ("folded", "channels_last", "bf16")
+"""Two convolutions as one and another memory layout, both equal to rounding, and bfloat16 arithmetic, which is not."""
 PLAIN: frozenset[str] = frozenset()
 
 
 def arrange(network: torch.nn.Module, paths: frozenset[str]) -> None:
-    """Brings the weights into the memory layout of ``paths``."""
+    """Brings the weights into the form and the memory layout of ``paths``."""
     import torch
 
+    for stage in stages_to_fold(network):
+        stage.fold("folded" in paths)
     is_last = "channels_last" in paths
     network.to(memory_format=torch.channels_last_3d if is_last else torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def stages_to_fold(network: torch.nn.Module) -> tuple[UpStage, ...]:
+    """The stages of a network in which two convolutions can be computed as one."""
+    from ..networks.unet3d import UpStage
+
+    return tuple(module for module in network.modules() if isinstance(module, UpStage))
 
 
 def forward(

@@ -15,7 +15,7 @@ import numpy as np
 
 from ...core.geometry import Geometry
 from ...core.jobs import Advance
-from ...core.segmentation import BITS, pack
+from ...core.segmentation import bit_of, pack
 from ...core.volume import Volume
 from ..postprocess import postprocess_bits
 from .preprocess import nothing_seen
@@ -37,7 +37,7 @@ def run_published(
     advance: Callable[[str, float], None],
     asked: tuple[int, ...] | None = None,
 ) -> tuple[np.ndarray, int]:
-    """Bits uint32 (i, j, k) on the CT's own grid, and how many windows were run.
+    """Bits (i, j, k) on the CT's own grid, and how many windows were run.
 
     ``classes`` are computed, ``asked`` (all of them by default) are cleaned and returned: the others are their hosts.
     ``advance`` is told the share done of the stages ``network``, ``cleaning`` and ``restoring``, and may raise to stop.
@@ -127,14 +127,14 @@ def _inverted(
     from monai.data import MetaTensor
     from monai.transforms.utils import convert_applied_interp_mode
 
-    out = np.zeros(native.shape, dtype=BITS)
+    out = np.zeros(native.shape, dtype=bits.dtype)
     for n, index in enumerate(classes):
         advance(n / len(classes))
-        bit = BITS(1 << (index - 1))
+        bit = bit_of(index)
         mask = MetaTensor(torch.from_numpy(((bits & bit) != 0).astype(np.float32))[None], meta=image.meta)
         mask.applied_operations = convert_applied_interp_mode(image.applied_operations, mode="nearest")
         back = recipe.inverse(mask)[0].numpy() > 0.5
-        out |= np.where(back, bit, BITS(0))
+        out |= np.where(back, bit, bit_of())
     return out
 
 

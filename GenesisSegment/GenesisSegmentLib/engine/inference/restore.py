@@ -8,7 +8,7 @@ import numpy as np
 
 from ...core.geometry import Box, Geometry, Reorientation
 from ...core.jobs import Advance
-from ...core.segmentation import BITS, class_boxes
+from ...core.segmentation import bit_of, class_boxes
 from .resample import Matrices, matrices, places, resample_plane, slabs, used
 from .spec import OnClass
 
@@ -18,13 +18,13 @@ _ROUNDING = 1e-6
 def restore_nearest(
     bits: np.ndarray, grid: Geometry, native: Geometry, advance: Advance = lambda share: None
 ) -> np.ndarray:
-    """Bits uint32 on ``grid`` -> bits uint32 (i, j, k) on ``native``: each voxel takes the nearest, as published.
+    """Bits on ``grid`` -> bits (i, j, k) on ``native``: each voxel takes the nearest, as published.
 
     ``advance`` is told the share done before each slab, and may raise to stop.
     """
     straight = native.to_ras
     target = native.reoriented(straight)
-    out = _no_bits(target)
+    out = _no_bits(target, bits.dtype)
     region = _covered(grid, target)
     if region is not None:
         i, j, k = (
@@ -48,7 +48,7 @@ def restore_linear(
     advance: Advance = lambda share: None,
     on_class: OnClass | None = None,
 ) -> np.ndarray:
-    """Bits uint32 (i, j, k) on ``native`` from interpolated logits, so that coarse masks come back smooth.
+    """Bits (i, j, k) on ``native`` from interpolated logits, so that coarse masks come back smooth.
 
     ``logits`` float16 (n, X, Y, Z) are those of the network; ``bits`` say what post-processing kept or added, and
     where both disagree the sign of the logit is turned. Each class is worked through inside its own box; ``advance``
@@ -57,7 +57,7 @@ def restore_linear(
     """
     straight = native.to_ras
     target = native.reoriented(straight)
-    out = _no_bits(target)
+    out = _no_bits(target, bits.dtype)
     boxes = class_boxes(bits)
     pieces = []
     for index, values in zip(classes, logits, strict=True):
@@ -91,9 +91,9 @@ class _Piece:
     out: np.ndarray
 
     @property
-    def bit(self) -> np.uint32:
+    def bit(self) -> np.uint32 | np.uint64:
         """Of the class."""
-        return BITS(1 << (self.index - 1))
+        return bit_of(self.index)
 
     def draw(self, slab: slice) -> None:
         """Sets the class in the planes ``slab`` of ``out`` where the interpolated field is positive."""
@@ -103,7 +103,7 @@ class _Piece:
         between = along[:, used(along)] @ field.reshape(len(field), -1)
         for plane, out in zip(between, self.out.transpose(2, 1, 0)[slab], strict=True):
             up = resample_plane(plane.reshape(field.shape[1:]), by_i, by_j)
-            out |= np.where(up > 0, self.bit, BITS(0))
+            out |= np.where(up > 0, self.bit, bit_of())
 
     def _field(self, planes: slice) -> np.ndarray:
         """Float32 (planes, i, j), positive where the class is."""
@@ -121,9 +121,9 @@ def _inverted(box: Box, change: Reorientation, shape: tuple[int, int, int]) -> B
     return Box(tuple(start), tuple(stop))  # type: ignore[arg-type]
 
 
-def _no_bits(grid: Geometry) -> np.ndarray:
+def _no_bits(grid: Geometry, dtype: np.dtype) -> np.ndarray:
     """Zeros (i, j, k) with i next in memory, as CTs mostly are."""
-    return np.zeros(grid.shape[::-1], dtype=BITS).transpose(2, 1, 0)
+    return np.zeros(grid.shape[::-1], dtype=dtype).transpose(2, 1, 0)
 
 
 def _covered(grid: Geometry, target: Geometry) -> Box | None:

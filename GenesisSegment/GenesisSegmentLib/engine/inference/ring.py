@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from ...core.jobs import Advance
-from ...core.segmentation import BITS
+from ...core.segmentation import bit_of, bits_type
 from .spec import Array, Runtime
 from .windows import importance, starts
 
@@ -31,17 +31,17 @@ class PlaneSink(Protocol):
 
 
 class BitSink:
-    """Keeps the sign of every logit as one bit of a uint32 volume; probability 0.5 is logit 0."""
+    """Keeps the sign of every logit as one bit of a volume of integers; probability 0.5 is logit 0."""
 
     def __init__(self, shape: tuple[int, int, int], classes: tuple[int, ...]) -> None:
-        self.bits = np.zeros(shape, dtype=BITS)
+        self.bits = np.zeros(shape, dtype=bits_type(classes))
         self._classes = classes
 
     def take(self, first: int, logits: np.ndarray) -> None:
         """Sets the bits of the planes."""
         planes = self.bits[:, :, first : first + logits.shape[3]]
         for index, values in zip(self._classes, logits, strict=True):
-            planes |= np.where(values > 0, BITS(1 << (index - 1)), BITS(0))
+            planes |= np.where(values > 0, bit_of(index), bit_of())
 
 
 class LogitSink(BitSink):

@@ -15,7 +15,7 @@ from ...core.geometry import Geometry
 from ...core.i18n import _
 from ...core.jobs import Job
 from ...core.memory_plan import MemoryNeed, MemoryPlan, plan_memory
-from ...core.segmentation import Segmentation
+from ...core.segmentation import Segmentation, bits_type
 from ...core.volume import Volume
 from ..postprocess import needed_classes, postprocess_bits
 from .early import EarlyClasses
@@ -105,7 +105,7 @@ class Segmenter:
         with out_of_memory_explained(device):
             if options.recipe == "published":
                 shape = published_frame(volume, spec).shape
-                plan = self._planned(published_need(shape, volume.geometry, len(classes), spec), device)
+                plan = self._planned(published_need(shape, volume.geometry, classes, spec), device)
                 runtime = self._on(plan.device, is_plain=True)
                 with clock.stage("all"):
                     advance = self._job.advance
@@ -115,7 +115,7 @@ class Segmenter:
                 asked = (volume, variant, wanted, classes, overlap, device, clock, on_class)
                 bits, windows, plan, runtime = self._fast(*asked)
         return RunResult(
-            segmentation=Segmentation(bits, volume.geometry, wanted),
+            segmentation=Segmentation(bits, volume.geometry, wanted, spec.own),
             model=spec.id,
             recipe=options.recipe,
             postprocess=variant,
@@ -140,7 +140,7 @@ class Segmenter:
         with clock.stage("preparing"):
             frame = input_frame(volume, spec)
             window = run_window(spec, frame.shape)
-            plan = self._planned(memory_need(frame.shape, volume.geometry, window, len(classes), spec), device)
+            plan = self._planned(memory_need(frame.shape, volume.geometry, window, classes, spec), device)
             prepared = model_input(volume, spec, partial(job.advance, "preparing"), frame)
             chosen = prepared.windows(window, overlap)
             runtime = self._on(plan.device, is_plain=False)
@@ -182,33 +182,36 @@ class Segmenter:
 
 
 def memory_need(
-    shape: tuple[int, ...], native: Geometry, window: tuple[int, int, int], classes: int, spec: ModelSpec
+    shape: tuple[int, ...], native: Geometry, window: tuple[int, int, int], classes: tuple[int, ...], spec: ModelSpec
 ) -> MemoryNeed:
-    """Bytes for a run on a model grid of ``shape`` with ``classes`` classes."""
+    """Bytes for a run on a model grid of ``shape``."""
     voxels, native_voxels = int(np.prod(shape)), int(np.prod(native.shape))
+    n, bits = len(classes), np.dtype(bits_type(classes)).itemsize
     is_single = window == tuple(shape)
     per_voxel = _NETWORK_BYTES_PER_VOXEL["whole" if spec.window is None else "window"]
     # Per voxel: the image, the bits and the logits that are interpolated. Then cleaning, or the bits on the CT's grid.
-    kept = 4 + 4 + (2 * classes if spec.upsampling == "linear" else 0)
-    later = max(_CLEANING_BYTES_PER_VOXEL * voxels, 4 * voxels + 4 * native_voxels)
+    kept = 4 + bits + (2 * n if spec.upsampling == "linear" else 0)
+    # Cleaning was measured with bits of four bytes; it holds them once more.
+    later = max((_CLEANING_BYTES_PER_VOXEL + bits - 4) * voxels, bits * (voxels + native_voxels))
     return MemoryNeed(
-        network=int(np.prod(window)) * (per_voxel + 8 * classes),
-        ring=0 if is_single else (4 * classes + 4) * shape[0] * shape[1] * window[2],
+        network=int(np.prod(window)) * (per_voxel + 8 * n),
+        ring=0 if is_single else (4 * n + 4) * shape[0] * shape[1] * window[2],
         host=kept * voxels + later + _SLAB_BYTES,
     )
 
 
-def published_need(shape: tuple[int, ...], native: Geometry, classes: int, spec: ModelSpec) -> MemoryNeed:
+def published_need(shape: tuple[int, ...], native: Geometry, classes: tuple[int, ...], spec: ModelSpec) -> MemoryNeed:
     """Bytes for a run of the published recipe on a model grid of ``shape``: it keeps everything in main memory.
 
     Per class and voxel logits and probabilities in fp32 and a mask, later logits and mask; MONAI resamples in fp64.
     """
     voxels, native_voxels = int(np.prod(shape)), int(np.prod(native.shape))
+    n, bits = len(classes), np.dtype(bits_type(classes)).itemsize
     whole = native_voxels * float(np.prod(native.spacing) / np.prod(spec.spacing_mm))
     preparing = 12 * native_voxels + _MONAI_BYTES_PER_VOXEL * whole
-    blending = (8 + 9 * classes) * voxels
-    cleaning = (8 + 5 * classes + _CLEANING_BYTES_PER_VOXEL) * voxels
-    restoring = (8 + 5 * classes) * voxels + 12 * whole + _MONAI_BYTES_PER_VOXEL * native_voxels
+    blending = (4 + bits + 9 * n) * voxels
+    cleaning = (2 * bits + 5 * n + _CLEANING_BYTES_PER_VOXEL) * voxels
+    restoring = (2 * bits + 5 * n) * voxels + 12 * whole + _MONAI_BYTES_PER_VOXEL * native_voxels
     network = memory_need(shape, native, spec.window or tuple(shape), classes, spec).network  # type: ignore[arg-type]
     return MemoryNeed(network, ring=0, host=int(max(preparing, blending, cleaning, restoring)))
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from ...core.errors import OutputError
 from ...core.jobs import Advance
-from .paths import PATHS, PLAIN, arrange, forward
+from .paths import PATHS, PLAIN, arrange, forward, stages_to_fold
 from .verdicts import PathVerdict, VerdictFile, passed
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def fast_paths(
     file = file or VerdictFile()
     key = f"{model} | {_machine(device)}"
     verdicts = file.all().get(key)
-    if verdicts is None:
+    if verdicts is None or tuple(v.name for v in verdicts) != PATHS:  # remembered before there was a path
         verdicts = try_paths(network, device, advance)
         if not any(v.why.startswith(_FAILED) for v in verdicts):  # memory may have been short just now
             with suppress(OutputError):  # without a place to keep it, it is found out again the next time
@@ -72,15 +72,16 @@ def try_paths(network: torch.nn.Module, device: str, advance: Advance = lambda s
     side = _SIDE[device.partition(":")[0]]
     multiple = getattr(getattr(network, "backbone", network), "multiple", 32)
     image = sample_window(-(-side // multiple) * multiple)
+    obstacles = {name: obstacle(name, device) or idle(name, network) for name in PATHS}
+    tried = [name for name in PATHS if not obstacles[name]]
     verdicts: list[PathVerdict] = []
     try:
-        for n, name in enumerate(PATHS):
-            why = obstacle(name, device)
-            if why:
+        for name in PATHS:
+            if why := obstacles[name]:
                 verdicts.append(PathVerdict(name, False, why))
                 continue
             before = passed(verdicts)
-            tell = partial(_part, advance, n, len(PATHS))
+            tell = partial(_part, advance, tried.index(name), len(tried))
             try:
                 plain, without, with_it = trials(network, image, device, tell, (PLAIN, before, before | {name}))
             except RuntimeError as error:
@@ -119,6 +120,13 @@ def lowest_dice(one: np.ndarray, other: np.ndarray) -> float | None:
         if max(sizes) >= SMALLEST_MASK:
             found.append(float(2 * np.count_nonzero(a & b) / sum(sizes)))
     return min(found) if found else None
+
+
+def idle(name: str, network: torch.nn.Module) -> str | None:
+    """Why a path has nothing to do in a network."""
+    if name == "folded" and not stages_to_fold(network):
+        return "this network has no convolutions that can be folded"
+    return None
 
 
 def obstacle(name: str, device: str) -> str | None:

@@ -24,7 +24,8 @@ Upsampling = Literal["nearest", "linear"]
 class ModelSpec:
     """The facts of a segmentation model that inference depends on.
 
-    ``classes`` are the class indices in channel order, ``offered`` those worth asking for. Hounsfield units
+    ``classes`` are the class indices in channel order, ``offered`` those worth asking for; ``own`` are the names of the
+    classes from 33 on. Hounsfield units
     ``window_hu`` become ``window_values``, linear in between and clipped beyond. ``window`` is the side of a window in
     voxels, or None for a model that takes the whole scan in one pass; sides must be multiples of ``multiple``.
     ``upsampling`` says how the masks come back to the CT's grid: the nearest voxel as published, or interpolated logits
@@ -43,6 +44,7 @@ class ModelSpec:
     is_smoothed: bool = False
     window_values: tuple[float, ...] = (0.0, 1.0)
     published_cleaning: PublishedCleaning = "published"
+    own: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, model: str, facts: ModelFacts) -> ModelSpec:
@@ -60,8 +62,9 @@ class ModelSpec:
         is_coarse = recipe.window is None
         return cls(
             id=model,
-            classes=facts.classes,
-            offered=facts.offered,
+            classes=(*facts.classes, *facts.own_classes),
+            offered=facts.drawn,
+            own=facts.own,
             spacing_mm=recipe.spacing_mm,
             window_hu=recipe.intensity_hu,
             window_values=recipe.intensity_values,

@@ -61,7 +61,7 @@ def open_base(name: str, models: ModelStore, rival: str = CURRENT) -> Base:
     from ..open_model import load_network
 
     versions = models.versions
-    model = versions.opened(name) if versions and name in versions else models.resolve(name)
+    model = models.resolve(name)
     network = load_network(model)
     if not isinstance(network, UniversalModel):
         raise ModelError(

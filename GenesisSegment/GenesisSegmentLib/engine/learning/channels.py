@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, cast
 
 from ...core.classes import class_slugs, class_table
 from ...core.errors import InputError
+from ...core.i18n import _
+from ...core.segmentation import MOST_OWN
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,12 +43,27 @@ class Channels:
             InputError: the network has none of that name.
         """
         if label not in self.labels:
-            raise InputError(f'The model has no channel for "{label}".', f"It has: {', '.join(self.labels)}.")
+            raise InputError(
+                _('The model has no channel for "{label}".').format(label=label),
+                _("It has: {names}.").format(names=", ".join(self.labels)),
+            )
         return self.labels.index(label)
 
     def extended(self, labels: Iterable[str]) -> Channels:
-        """With a channel behind the others for every label that has none yet, in the order given."""
-        return Channels(tuple(dict.fromkeys((*self.labels, *labels))))
+        """With a channel behind the others for every label that has none yet, in the order given.
+
+        Raises:
+            InputError: these are more structures of one's own than can be drawn.
+        """
+        wider = Channels(tuple(dict.fromkeys((*self.labels, *labels))))
+        if len(wider.own()) > MOST_OWN:
+            raise InputError(
+                _("A model can learn {most} structures of your own; with these it would have {count}.").format(
+                    most=MOST_OWN, count=len(wider.own())
+                ),
+                _("Learn some of them in a model of their own, from the starter."),
+            )
+        return wider
 
     def own(self) -> tuple[str, ...]:
         """The labels that are not in the class table."""
@@ -80,7 +97,11 @@ def widened(network: UniversalModel, count: int, seed: int = 0) -> UniversalMode
     import torch
 
     if count < network.classes:
-        raise InputError(f"A network of {network.classes} channels cannot be narrowed to {count}.")
+        raise InputError(
+            _("A network of {count} channels cannot be narrowed to {wanted}.").format(
+                count=network.classes, wanted=count
+            )
+        )
     wide = copy.deepcopy(network)
     added = count - network.classes
     if not added:
@@ -103,6 +124,6 @@ def _apart(rows: Tensor, added: int, draw: object) -> Tensor:
 
     known = rows.double().cpu()
     fresh = torch.randn(added, rows.shape[1], generator=draw, dtype=torch.float64)  # type: ignore[call-overload]
-    base, _ = torch.linalg.qr(torch.cat([known, fresh]).T)
+    base, _triangle = torch.linalg.qr(torch.cat([known, fresh]).T)
     length = known.norm(dim=1).mean().clamp(min=1.0)
     return base.T[len(known) : len(known) + added] * length

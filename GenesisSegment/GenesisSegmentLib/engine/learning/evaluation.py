@@ -5,7 +5,7 @@ The model segments each CT as it does for a person, post-processing included, an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -17,18 +17,16 @@ from ...core.corrections import BoxedMask
 from ...core.files import atomic_file
 from ...core.geometry import Box, Geometry
 from ...core.jobs import Job
-from ...core.rounds import PairedScore
-from ...core.segmentation import BITS, Segmentation, pack
+from ...core.rounds import Agreement, PairedScore
+from ...core.segmentation import Segmentation, pack
 from ...core.volume import Volume
 from ..evaluate import TOLERANCE_MM, evaluate, surface_scores
-from ..inference.preprocess import model_input
-from ..inference.restore import restore_nearest
-from ..inference.ring import BitSink, slide
 from ..inference.segmenter import Segmenter
-from ..inference.spec import ModelSpec, RunOptions, Runtime
-from ..open_model import open_runtime, open_segmenter
+from ..inference.spec import RunOptions
+from ..open_model import open_segmenter
 
 if TYPE_CHECKING:
+    from ..models.catalogue import ModelFacts
     from ..models.resolved import ResolvedModel
     from ..store.records import ProvingRecord
 
@@ -96,22 +94,26 @@ class Score:
     is_empty: bool = False
 
 
+def classes_of(facts: ModelFacts) -> dict[str, int]:
+    """The class index of every label that a model has a channel for."""
+    table = {class_table()[c].slug: c for c in facts.classes}
+    return {**table, **dict(zip(facts.own, facts.own_classes, strict=True))}
+
+
 class Examiner:
-    """A model that segments CTs one after the other. ``labels`` names its channels, in channel order.
+    """A model that segments CTs one after the other.
 
     ``wanted`` are all labels that it will be asked for. Classes of the table among them are looked for even where the
     model does not offer them, as they may be what it has to learn.
     """
 
-    def __init__(
-        self, model: ResolvedModel, labels: Sequence[str], wanted: Sequence[str], device: str = "auto"
-    ) -> None:
-        indices, facts = class_slugs(), model.facts
-        asked = {indices[name] for name in wanted if indices.get(name) in facts.classes}
+    def __init__(self, model: ResolvedModel, wanted: Sequence[str], device: str = "auto") -> None:
+        facts = model.facts
+        self._classes = classes_of(facts)
+        asked = {self._classes[label] for label in wanted if label in self._classes} & set(facts.classes)
         self._model = replace(model, facts=replace(facts, offered=tuple(sorted({*facts.offered, *asked}))))
-        self._labels, self._device, self._job = tuple(labels), device, Job()
+        self._device, self._job = device, Job()
         self._segmenter: Segmenter | None = None
-        self._runtime: Runtime | None = None
 
     def find(self, volume: Volume, wanted: Sequence[str], job: Job) -> Found:
         """The masks of those of the ``wanted`` labels that the model has a channel for, on the CT's own grid.
@@ -122,41 +124,12 @@ class Examiner:
         self._job.renew()
         job.on_cancel(self._job.cancel)
         job.check()
-        indices, classes = class_slugs(), self._model.facts.classes
-        table = tuple(sorted(indices[n] for n in wanted if indices.get(n) in classes))
-        own = [name for name in wanted if name not in indices and name in self._labels]
-        masks: dict[str, BoxedMask] = {}
-        if table:
-            self._segmenter = self._segmenter or open_segmenter(self._model, self._job, device=self._device)
-            result = self._segmenter.segment(volume, RunOptions(table)).segmentation
-            masks |= {class_table()[c].slug: BoxedMask.of(result.mask(c)) for c in table}
-        if own:
-            masks |= self._own(volume, own)
-        return Found(volume.geometry, masks)
-
-    def _own(self, volume: Volume, names: list[str]) -> dict[str, BoxedMask]:
-        """Structures that the table lacks: the sign of their logits, brought to the CT's grid by the nearest voxel."""
-        spec = ModelSpec.of(self._model.name, self._model.facts)
-        self._runtime = runtime = self._runtime or open_runtime(self._model, self._job, self._device)
-        prepared = model_input(volume, spec)
-        window = spec.window or prepared.image.shape
-        found: dict[str, BoxedMask] = {}
-        for first in range(0, len(names), 32):  # as many as there are bits
-            some = names[first : first + 32]
-            stand_ins = tuple(range(1, len(some) + 1))
-            sink = BitSink(prepared.image.shape, stand_ins)  # type: ignore[arg-type]
-            channels = tuple(self._labels.index(name) for name in some)
-            chosen = prepared.windows(window, spec.overlap)  # type: ignore[arg-type]
-            runtime.prepare(False, lambda share: self._job.check())
-            slide(
-                prepared.image, runtime, channels, window, spec.overlap, sink, lambda share: self._job.check(),
-                chosen=chosen,
-            )  # fmt: skip
-            bits = restore_nearest(sink.bits[prepared.valid], prepared.geometry, volume.geometry)
-            found |= {
-                name: BoxedMask.of((bits & BITS(1 << (n - 1))) != 0) for n, name in zip(stand_ins, some, strict=True)
-            }
-        return found
+        chosen = {label: self._classes[label] for label in wanted if label in self._classes}
+        if not chosen:
+            return Found(volume.geometry, {})
+        self._segmenter = self._segmenter or open_segmenter(self._model, self._job, device=self._device)
+        result = self._segmenter.segment(volume, RunOptions(tuple(sorted(chosen.values())))).segmentation
+        return Found(volume.geometry, {label: BoxedMask.of(result.mask(c)) for label, c in chosen.items()})
 
 
 def reference_of(record: ProvingRecord, store: ProvingVoxels, geometry: Geometry) -> Found:
@@ -171,8 +144,8 @@ def scores_of(found: Found, truth: Found) -> dict[str, Score]:
     nothing found, and falls with what is found: ``EMPTY_ML`` halves it. It must not be left out, or a model that
     finds lesions everywhere would look good.
     """
-    missing = {k: BoxedMask.of(np.zeros(m.shape, bool)) for k, m in truth.masks.items() if k not in found.masks}
-    prediction = Found(found.geometry, {**found.masks, **missing})
+    masks = {label: found.masks.get(label, nothing(mask.shape)) for label, mask in truth.masks.items()}
+    prediction = Found(found.geometry, masks)
     indices, scores = class_slugs(), {}
     table = [label for label in truth.masks if label in indices]
     if table:
@@ -199,6 +172,29 @@ def paired(record: ProvingRecord, before: Mapping[str, Score], after: Mapping[st
     )
 
 
+def agreements(record: ProvingRecord, before: Found, after: Found, labels: Iterable[str]) -> tuple[Agreement, ...]:
+    """How much two models agree on those of the ``labels`` that nobody reviewed in a case.
+
+    Without those that neither found, or that the first did not look for; what the second did not look for counts as not
+    found.
+    """
+    ml, pairs = before.geometry.voxel_ml, []
+    for label in sorted(set(labels) - set(record.labels)):
+        one = before.masks.get(label)
+        if one is not None:
+            pairs.append((label, one, after.masks.get(label, nothing(one.shape))))
+    return tuple(
+        Agreement(label, record.case, record.patient, _dice(one, other), one.count * ml, other.count * ml)
+        for label, one, other in pairs
+        if one.count or other.count
+    )
+
+
+def nothing(shape: tuple[int, int, int]) -> BoxedMask:
+    """A mask without a voxel."""
+    return BoxedMask(shape, None, np.zeros((0, 0, 0), bool))
+
+
 def _own_score(found: BoxedMask, truth: BoxedMask, geometry: Geometry) -> Score:
     if truth.box is None:
         return _of_empty(found.count * geometry.voxel_ml)
@@ -206,9 +202,14 @@ def _own_score(found: BoxedMask, truth: BoxedMask, geometry: Geometry) -> Score:
         return Score(0.0, 0.0)
     box = Box.joined([found.box, truth.box])
     one, other = found.within(box), truth.within(box)
-    dice = 2 * np.count_nonzero(one & other) / (np.count_nonzero(one) + np.count_nonzero(other))
     nsd, _ = surface_scores(one, other, geometry.spacing, TOLERANCE_MM)
-    return Score(float(dice), nsd)
+    return Score(_dice(found, truth), nsd)
+
+
+def _dice(one: BoxedMask, other: BoxedMask) -> float:
+    """Of two masks, of which one at least holds something."""
+    box = Box.joined(mask.box for mask in (one, other) if mask.box is not None)
+    return 2 * int(np.count_nonzero(one.within(box) & other.within(box))) / (one.count + other.count)
 
 
 def _of_empty(found_ml: float) -> Score:

@@ -21,7 +21,7 @@ from ..inference.resample import add_resampled, matrices, places
 from ..inference.spec import ModelSpec
 
 if TYPE_CHECKING:
-    from ..store.records import TrainingRecord
+    from ..store.records import ProvingRecord, TrainingRecord
 
 _DESCRIPTION = "case.json"
 
@@ -29,10 +29,10 @@ _DESCRIPTION = "case.json"
 class Voxels(Protocol):
     """Where the voxels of accepted cases are kept (:class:`GenesisSegmentLib.engine.store.CaseStore`)."""
 
-    def volume(self, record: TrainingRecord) -> Volume:
+    def volume(self, record: TrainingRecord | ProvingRecord) -> Volume:
         """The CT."""
 
-    def mask(self, record: TrainingRecord, label: str) -> np.ndarray:
+    def mask(self, record: TrainingRecord | ProvingRecord, label: str) -> np.ndarray:
         """The accepted mask, bool (i, j, k) on the grid of the CT."""
 
     def changed(self, record: TrainingRecord, label: str) -> np.ndarray:
@@ -94,15 +94,26 @@ def learning_case(
         InputError: there is no body in the CT, or nothing that the model sees.
     """
     check_split(record.case, record.split)
-    volume = store.volume(record)
-    prepared = model_input(volume, spec, lambda share: advance(0.5 * share))
-    image = np.ascontiguousarray(prepared.image[prepared.valid])
-    masks, changed = {}, {}
+    image, masks, grid, volume = seen_by_model(record, store, spec, lambda share: advance(0.5 * share))
+    changed = {}
     for n, label in enumerate(record.labels):
         advance(0.5 + 0.5 * n / len(record.labels))
-        masks[label] = on_grid(store.mask(record, label), volume.geometry, prepared.geometry)
-        changed[label] = on_grid(store.changed(record, label), volume.geometry, prepared.geometry)
-    return LearningCase(record.case, image, masks, changed, prepared.geometry, record.split)
+        changed[label] = on_grid(store.changed(record, label), volume.geometry, grid)
+    return LearningCase(record.case, image, masks, changed, grid, record.split)
+
+
+def seen_by_model(
+    record: TrainingRecord | ProvingRecord, store: Voxels, spec: ModelSpec, advance: Advance = lambda share: None
+) -> tuple[np.ndarray, dict[str, np.ndarray], Geometry, Volume]:
+    """The image of a case, float32 (X, Y, Z), and its accepted masks as a model with ``spec`` sees them; grid and CT.
+
+    Raises:
+        InputError: there is no body in the CT, or nothing that the model sees.
+    """
+    volume = store.volume(record)
+    prepared = model_input(volume, spec, advance)
+    masks = {label: on_grid(store.mask(record, label), volume.geometry, prepared.geometry) for label in record.labels}
+    return np.ascontiguousarray(prepared.image[prepared.valid]), masks, prepared.geometry, volume
 
 
 def on_grid(mask: np.ndarray, native: Geometry, grid: Geometry) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...core.errors import ResourceError
+from ...core.i18n import _
 from ...core.memory_plan import GIB
 from ..networks.universal import Backbone, UniversalModel
 from .network import Pupil, freeze, multiple_of
@@ -73,9 +74,10 @@ def plan_learning(
         lower = smaller(recipe, largest, multiple_of(network), may_halve)
         if lower is None:
             raise ResourceError(
-                f"Learning needs about {need / RESERVE / GIB:.1f} GB of free memory on {recipe.device}; "
-                f"{free_bytes / GIB:.1f} GB are free.",
-                "Close other programs, or learn on a machine with more memory.",
+                _("Learning needs about {need} GB of free memory on {device}; {free} GB are free.").format(
+                    need=f"{need / RESERVE / GIB:.1f}", device=recipe.device, free=f"{free_bytes / GIB:.1f}"
+                ),
+                _("Close other programs, or learn on a machine with more memory."),
             )
         recipe, note = lower
         notes.append(note)

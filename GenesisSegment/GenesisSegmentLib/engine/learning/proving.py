@@ -7,14 +7,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-import numpy as np
-
-from ...core.corrections import BoxedMask
 from ...core.errors import InputError
 from ...core.jobs import Job
-from ...core.rounds import PairedScore
+from ...core.rounds import Agreement, PairedScore
 from ...core.volume import Volume
-from .evaluation import Examiner, Found, ProvingVoxels, Score, paired, reference_of, scores_of
+from .evaluation import (
+    Examiner,
+    Found,
+    ProvingVoxels,
+    Score,
+    agreements,
+    classes_of,
+    nothing,
+    paired,
+    reference_of,
+    scores_of,
+)
 from .pictures import draw_change
 from .report import Picture
 from .round_folder import RoundFolder, file_stem
@@ -34,20 +42,22 @@ class Finder(Protocol):
         """The masks of the wanted labels that it knows."""
 
 
-@dataclass(frozen=True, eq=False)
-class Contender:
-    """A model in the comparison, and the names of its channels."""
+@dataclass(frozen=True)
+class Compared:
+    """What came out: scores of what was reviewed, agreement on what was not, sentences on cases that could not be
+    compared."""
 
-    model: ResolvedModel
-    labels: tuple[str, ...]
+    scores: tuple[PairedScore, ...]
+    agreements: tuple[Agreement, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-OpenFinder = Callable[[Contender, Sequence[str]], Finder]
+OpenFinder = Callable[["ResolvedModel", Sequence[str]], Finder]
 
 
 def open_examiner(device: str) -> OpenFinder:
     """Examiners on a device."""
-    return lambda contender, wanted: Examiner(contender.model, contender.labels, wanted, device)
+    return lambda model, wanted: Examiner(model, wanted, device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,24 +69,27 @@ class Proving:
     folder: RoundFolder
     open_finder: OpenFinder
 
-    def run(
-        self, before: Contender, after: Contender, job: Job, gate: Callable[[], None]
-    ) -> tuple[tuple[PairedScore, ...], tuple[str, ...]]:
-        """The scores, and sentences on cases that could not be compared. Stage of the job: "proving".
+    def run(self, before: ResolvedModel, after: ResolvedModel, job: Job, gate: Callable[[], None]) -> Compared:
+        """Compares the models on what was reviewed, and with one another on all else that the one before knows: it must
+        not be lost unseen. Stage of the job: "proving".
 
         Raises:
             GenesisError: a model cannot be run.
         """
         notes: list[str] = []
-        sides: tuple[tuple[Side, Contender], ...] = (("before", before), ("after", after))
-        for n, (side, contender) in enumerate(sides):
-            self._examine(side, contender, job, gate, n / len(sides), notes)
+        known = [label for label, c in classes_of(before.facts).items() if c in before.facts.drawn]
+        sides: tuple[tuple[Side, ResolvedModel], ...] = (("before", before), ("after", after))
+        for n, (side, model) in enumerate(sides):
+            self._examine(side, model, known, job, gate, n / len(sides), notes)
         scores: list[PairedScore] = []
+        agreed: list[Agreement] = []
         for record in self.records:
-            found = [self._scores(side, record) for side, _ in sides]
-            if found[0] is not None and found[1] is not None:
-                scores += paired(record, found[0], found[1])
-        return tuple(scores), tuple(dict.fromkeys(notes))
+            old, new = (self._scores(side, record) for side, _ in sides)
+            if old is not None and new is not None:
+                gate()
+                scores += paired(record, old, new)
+                agreed += agreements(record, *self._found(record, self.store.volume(record)), known)
+        return Compared(tuple(scores), tuple(agreed), tuple(dict.fromkeys(notes)))
 
     def pictures(self, scores: Sequence[PairedScore], most: int = PICTURES) -> tuple[Picture, ...]:
         """PNG files of the classes and cases whose Dice changed most, the largest change first. None of a case that was
@@ -96,29 +109,36 @@ class Proving:
                 continue
             volume = self.store.volume(record)
             truth = reference_of(record, self.store, volume.geometry).masks[score.label]
-            found = [Found.load(self._masks(side, record), volume.geometry).masks for side in ("before", "after")]
-            masks = [each.get(score.label) or _nothing(truth) for each in found]
+            found = self._found(record, volume)
+            masks = [each.masks.get(score.label, nothing(truth.shape)) for each in found]
             path = self.folder.path / "pictures" / f"{len(drawn)}.png"
             change = f"Dice {score.dice_before:.2f} to {score.dice_after:.2f}"
             caption = f"{score.label}, {score.split} case {score.case[:12]}: {change}"
             if draw_change(path, volume, masks[0], masks[1], truth, score.label, caption):
-                drawn.append(Picture(path, caption))
+                drawn.append(Picture(path, caption, record.case))
         return tuple(drawn)
 
     def _examine(
-        self, side: Side, contender: Contender, job: Job, gate: Callable[[], None], done: float, notes: list[str]
+        self,
+        side: Side,
+        model: ResolvedModel,
+        known: Sequence[str],
+        job: Job,
+        gate: Callable[[], None],
+        done: float,
+        notes: list[str],
     ) -> None:
-        wanted = sorted({label for record in self.records for label in record.labels})
+        wanted = sorted({*known, *(label for record in self.records for label in record.labels)})
         finder: Finder | None = None
         for n, record in enumerate(self.records):
             job.advance("proving", done + 0.5 * n / len(self.records))
             if self.folder.has(self._name(side, record)):
                 continue
             gate()
-            finder = finder or self.open_finder(contender, wanted)
+            finder = finder or self.open_finder(model, wanted)
             try:
                 volume = self.store.volume(record)
-                found = finder.find(volume, record.labels, job)
+                found = finder.find(volume, sorted({*known, *record.labels}), job)
             except InputError as error:
                 notes.append(f"Case {record.case[:12]} was not compared: {error.what}")
                 continue
@@ -132,12 +152,13 @@ class Proving:
             return None
         return {label: Score(**score) for label, score in self.folder.read(self._name(side, record)).items()}
 
+    def _found(self, record: ProvingRecord, volume: Volume) -> tuple[Found, Found]:
+        """What was found before and after."""
+        before, after = (Found.load(self._masks(side, record), volume.geometry) for side in ("before", "after"))
+        return before, after
+
     def _name(self, side: str, record: ProvingRecord) -> str:
         return f"{side}/{file_stem(record)}.json"
 
     def _masks(self, side: str, record: ProvingRecord) -> Path:
         return self.folder.path / side / f"{file_stem(record)}.npz"
-
-
-def _nothing(like: BoxedMask) -> BoxedMask:
-    return BoxedMask(like.shape, None, np.zeros((0, 0, 0), bool))

@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from html import escape
 from pathlib import Path
 
 from ... import __version__
-from ...core.files import atomic_file
-from ...core.rounds import ClassVerdict, PairedScore, RoundRecord, Split
+from ...core.files import atomic_file, output_errors
+from ...core.gate import kept_as_before
+from ...core.rounds import ClassVerdict, GateRule, PairedScore, RoundRecord, Split
 
 HTML_FILE, JSON_FILE = "report.html", "report.json"
+_GONE = b"<p class='quiet'>The picture was taken out when its case was deleted.</p>"
 
 
 @dataclass(frozen=True)
@@ -30,10 +33,11 @@ class Material:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG file and what it shows."""
+    """A PNG file and what it shows; ``case`` is the hash of the case whose CT is seen in it, if any is."""
 
     path: Path
     caption: str
+    case: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class RoundReport:
     """All that is told of a round.
 
     ``parents`` are the models it comes from, the base first; ``licence`` what may be done with the new one.
-    ``seconds`` and ``notes`` are those of learning, ``settings`` its recipe.
+    ``seconds`` and ``notes`` are those of learning; ``rule`` is the gate's.
     """
 
     record: RoundRecord
@@ -53,6 +57,7 @@ class RoundReport:
     notes: tuple[str, ...] = ()
     pictures: tuple[Picture, ...] = ()
     sha256: str = ""
+    rule: GateRule = field(default_factory=GateRule)
 
 
 def write_report(folder: Path, report: RoundReport) -> Path:
@@ -66,6 +71,20 @@ def write_report(folder: Path, report: RoundReport) -> Path:
     with atomic_file(folder / HTML_FILE) as temporary:
         temporary.write_text(_page(report), encoding="utf-8")
     return folder / HTML_FILE
+
+
+def forget_case(path: Path, case: str) -> None:
+    """Takes the pictures of a case out of ``report.html``; a sentence in their places says so. All else stays.
+
+    Raises:
+        OutputError: it could not be read or written.
+    """
+    with output_errors(path):
+        page = path.read_bytes()
+    left = re.sub(rb'<img data-case="%s"[^>]*>' % re.escape(case.encode()), _GONE, page)
+    if left != page:
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(left)
 
 
 def document(report: RoundReport) -> dict:
@@ -109,6 +128,7 @@ def _page(report: RoundReport) -> str:
         _facts(report),
         "<h2>Decision, class by class (frozen holdout, means over patients)</h2>",
         _verdicts(record.classes),
+        *_kept(report),
     ]
     for split, title in (("holdout", "Frozen holdout"), ("validation", "Validation")):
         scores = [s for s in record.scores if s.split == split]
@@ -152,6 +172,20 @@ def _verdicts(verdicts: Sequence[ClassVerdict]) -> str:
         ("Class", "", "Patients", "Dice before", "after", "change", "p", "Verdict", ""), rows, numeric={2, 3, 4, 5, 6},
         is_html=True,
     )  # fmt: skip
+
+
+def _kept(report: RoundReport) -> list[str]:
+    found = kept_as_before(report.record.scores, report.record.agreements, report.rule)
+    if not found:
+        return []
+    rows = (
+        (label, str(kept.patients), _number(kept.dice), "" if kept.dice >= report.rule.kept else "changed")
+        for label, kept in found.items()
+    )
+    return [
+        "<h2>Classes that nobody has reviewed in a case that judges: the new model against the one before</h2>",
+        _table(("Class", "Patients", "Dice between both", ""), rows, numeric={1, 2}),
+    ]
 
 
 def _scores(scores: Sequence[PairedScore], split: Split) -> str:
@@ -214,4 +248,5 @@ def _change(before: float, after: float) -> str:
 
 def _image(picture: Picture) -> str:
     data = base64.b64encode(picture.path.read_bytes()).decode("ascii")
-    return f'<img alt="{escape(picture.caption)}" src="data:image/png;base64,{data}">'
+    case = f' data-case="{escape(picture.case)}"' if picture.case else ""
+    return f'<img{case} alt="{escape(picture.caption)}" src="data:image/png;base64,{data}">'

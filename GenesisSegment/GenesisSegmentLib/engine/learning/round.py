@@ -18,15 +18,16 @@ from ...core.errors import Cancelled, GenesisError, InputError, OutputError
 from ...core.gate import decide
 from ...core.home import data_home
 from ...core.jobs import Job
-from ...core.rounds import ClassVerdict, Decision, PairedScore, RoundRecord, RoundState
+from ...core.rounds import Agreement, ClassVerdict, Decision, PairedScore, RoundRecord, RoundState
 from ..models.cache import model_digest
 from ..models.catalogue import facts_document, facts_of, load_catalogue
 from ..models.resolved import ResolvedModel
 from ..models.store import CURRENT, STARTER, ModelStore
 from .base import Base, genesis_base, offered_after, open_base
+from .doubting import doubted_cases
 from .ending import abandon, closed, end
 from .pictures import draw_losses
-from .proving import Contender, OpenFinder, Proving, open_examiner
+from .proving import OpenFinder, Proving, open_examiner
 from .report import HTML_FILE, Material, Picture, RoundReport, write_report
 from .round_folder import DECISION, Begun, RoundFolder, RoundFolders, RoundRequest
 from .teaching import Lesson, Taught, teach
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from ...core.volume import Volume
     from ..store.records import ProvingRecord, TrainingRecord
 
-CANDIDATE = "candidate.json"
+CANDIDATE, JUDGES = "candidate.json", "judges.json"
 _STAGES = {"preparing": 5, "learning": 60, "proving": 32, "reporting": 3}
 _LEAST_FREE_BYTES = 1024**3
 """Disk space that a round must find: its state, masks of the comparison, the new model."""
@@ -197,9 +198,9 @@ class _Round:
         if not self._folder.has(CANDIDATE):
             self._learn(base)
         candidate = self._folder.read(CANDIDATE)
-        proving = self._proving()
+        proving, doubted = self._proving(base)
         if not self._folder.has(DECISION):
-            self._decide(base, candidate, proving)
+            self._decide(base, candidate, proving, doubted)
         record = self._record()
         version = self._around.versions.add(self._version(base, candidate, record), self._copy_candidate)
         record = self._reported(base, candidate, replace(record, version=version.name), proving)
@@ -222,8 +223,10 @@ class _Round:
             raise InputError("The cases of this round were deleted.", "Run it again with those that are left.")
         lesson = Lesson(base, fresh, earlier, self._store, begun.request, self._folder.path)
         taught = self._around.teach(lesson, self._job, self._around.gate, self._around.on_step)
+        left_out = len(fresh) - len(taught.fresh)
+        fresh = [record for record in fresh if record.case in taught.fresh]
         learned, labels = taught.learned, sorted({label for record in fresh for label in record.labels})
-        facts = facts_of_network(base.facts, learned.network, offered_after(base, labels))
+        facts = facts_of_network(base.facts, learned.network, offered_after(base, labels), taught.channels.own())
         path = write_network(learned.network, facts, self._folder.path / "candidate")
         used = [*fresh, *(r for r in earlier if r.case in taught.replayed)]
         self._folder.write(
@@ -237,33 +240,39 @@ class _Round:
                 "steps": learned.steps,
                 "seconds": learned.seconds,
                 "losses": learned.losses,
+                "left_out": left_out,
                 "notes": [*taught.notes, *learned.notes],
                 "materials": [asdict(_material(r, r.case in taught.replayed)) for r in used],
             },
         )
 
-    def _proving(self) -> Proving:
-        records = [*self._store.proving("holdout"), *self._store.proving("validation")]
+    def _proving(self, base: Base) -> tuple[Proving, tuple[str, ...]]:
+        """The comparison, and sentences on cases that do not judge because their own masks are doubted."""
+        records = [r for r in (*self._store.proving("holdout"), *self._store.proving("validation")) if r.labels]
         finder = self._around.open_finder(self._begun.request.device)
-        return Proving(self._store, [r for r in records if r.labels], self._folder, finder)
+        if not self._folder.has(JUDGES):
+            self._folder.write(JUDGES, {"doubted": doubted_cases(base, records, self._store, self._pause)})
+        doubted = self._folder.read(JUDGES)["doubted"]
+        judges = [record for record in records if record.case not in doubted]
+        return Proving(self._store, judges, self._folder, finder), tuple(doubted.values())
 
-    def _decide(self, base: Base, candidate: dict[str, Any], proving: Proving) -> None:
+    def _decide(self, base: Base, candidate: dict[str, Any], proving: Proving, doubted: tuple[str, ...]) -> None:
         facts, path = facts_of(candidate["facts"]), self._folder.path / "candidate" / candidate["file"]
         model = ResolvedModel("the new model", "the new model", path, candidate["sha256"], facts, base.licence)
-        before = Contender(base.rival, base.rival_labels)
-        after = Contender(model, tuple(candidate["labels"]))
-        scores, notes = proving.run(before, after, self._job, self._around.gate)
-        decision = decide(scores, candidate["corrected"], self._begun.request.rule)
+        compared = proving.run(base.rival, model, self._job, self._around.gate)
+        rule, notes = self._begun.request.rule, compared.notes
+        decision = decide(compared.scores, candidate["corrected"], rule, compared.agreements)
         decision = _kept_as_trial(decision, base, facts.offered)
         if base.rival.name != base.name:
             notes = (f"It was compared with {base.rival.name}, the model in use when the round began.", *notes)
         document = {
             "state": decision.state,
-            "reason": decision.reason,
+            "reason": decision.reason + _also_left_out(candidate["left_out"] + len(doubted)),
             "classes": [asdict(verdict) for verdict in decision.classes],
-            "scores": [asdict(score) for score in scores],
+            "scores": [asdict(score) for score in compared.scores],
+            "agreements": [asdict(agreement) for agreement in compared.agreements],
             "ended": now(),
-            "notes": notes,
+            "notes": [*doubted, *notes],
         }
         self._folder.write(DECISION, document)
 
@@ -275,6 +284,7 @@ class _Round:
             steps=candidate["steps"],
             scores=tuple(PairedScore(**score) for score in decision["scores"]),
             classes=tuple(ClassVerdict(**verdict) for verdict in decision["classes"]),
+            agreements=tuple(Agreement(**agreement) for agreement in decision.get("agreements", ())),
         )
 
     def _version(self, base: Base, candidate: dict[str, Any], record: RoundRecord) -> Version:
@@ -317,6 +327,7 @@ class _Round:
             notes=(*candidate["notes"], *self._folder.read(DECISION)["notes"]),
             pictures=tuple(pictures),
             sha256=candidate["sha256"],
+            rule=self._begun.request.rule,
         )
         return replace(record, report=str(write_report(self._folder.path, report)))
 
@@ -325,6 +336,11 @@ class _Round:
         while names[-1] in versions:
             names.append(versions[names[-1]].parent)
         return tuple(names)
+
+    def _pause(self) -> None:
+        """Where the round may wait, or stop."""
+        self._around.gate()
+        self._job.check()
 
     def _end_early(self, state: RoundState, reason: str, settings: dict[str, str] | None = None) -> RoundRecord:
         record = closed(self._folder, state, reason)
@@ -344,6 +360,12 @@ def corrected(records: list[TrainingRecord], margin: float) -> set[str]:
             if not c.changed or error > margin:
                 found.add(c.label)
     return found or {label for record in records for label in record.labels}
+
+
+def _also_left_out(count: int) -> str:
+    if not count:
+        return ""
+    return f" {'1 case was' if count == 1 else f'{count} cases were'} left out: the report says why."
 
 
 def _kept_as_trial(decision: Decision, base: Base, offered: tuple[int, ...]) -> Decision:

@@ -21,15 +21,16 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock, Timeout
 
 from ...core.errors import ResourceError
-from ...core.files import atomic_file, output_errors
+from ...core.files import atomic_file, output_errors, private_folder
 from ...core.home import data_home
 from ...core.rounds import GateRule, Mode
+from .report import HTML_FILE, JSON_FILE, forget_case
 
 if TYPE_CHECKING:
     from ..store.records import Record
 
 REQUEST, DECISION, ENDED = "request.json", "decision.json", "ended.json"
-_KEPT_FILES = {REQUEST, ENDED, "report.html", "report.json"}
+_KEPT_FILES = {REQUEST, ENDED, HTML_FILE, JSON_FILE}
 _KEPT_FOLDERS = {"tensorboard"}
 
 
@@ -66,7 +67,8 @@ class RoundRequest:
             "replay": "on" if self.replay else "off",
             "pseudo-labels": "on" if self.pseudo else "off",
             "gate": f"margin {self.rule.margin:g}, epsilon {self.rule.epsilon:g}, level {self.rule.level:g}, "
-            f"{self.rule.needed} patients",
+            f"{self.rule.needed} patients; unreviewed classes: agreement {self.rule.kept:g} above "
+            f"{self.rule.least_ml:g} ml",
         }
 
 
@@ -147,7 +149,7 @@ class RoundFolder:
 
 
 class RoundFolders:
-    """All rounds of this person, in ``folder``."""
+    """All rounds of this person, in ``folder``, which is for this person alone: reports show slices of CTs."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -162,7 +164,7 @@ class RoundFolders:
         stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S")
         path = self.folder / f"{stamp}-{secrets.token_hex(3)}"
         with output_errors(path):
-            path.mkdir(parents=True)
+            private_folder(path)
         return RoundFolder(path)
 
     def unfinished(self) -> RoundFolder | None:
@@ -179,6 +181,14 @@ class RoundFolders:
             elif not folder.is_open:
                 folder.clear()
 
+    def forget(self, case: str) -> None:
+        """Takes the pictures of a case out of all reports: see :func:`.report.forget_case`.
+
+        To be called before the case is deleted: after a kill in between, the person deletes it again.
+        """
+        for path in sorted(self.folder.glob(f"*T*-*/{HTML_FILE}")):
+            forget_case(path, case)
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         """One round at a time.
@@ -187,7 +197,7 @@ class RoundFolders:
             ResourceError: another process runs one.
         """
         with output_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            private_folder(self.folder)
             lock = FileLock(self.folder / ".lock")
             try:
                 lock.acquire(timeout=0)

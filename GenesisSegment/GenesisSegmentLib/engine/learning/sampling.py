@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...core.errors import LearningError
+from ...core.i18n import _
 from .channels import Channels
 from .material import LearningCase
 
@@ -70,7 +71,9 @@ class Sampler:
         self._fresh = [c for c in cases if c.labels and not c.is_replayed]
         self._earlier = [c for c in cases if c.labels and c.is_replayed]
         if not self._fresh and not self._earlier:
-            raise LearningError("There is nothing to learn from: no case has a reviewed class.", "Accept a case first.")
+            raise LearningError(
+                _("There is nothing to learn from: no case has a reviewed class."), _("Accept a case first.")
+            )
         self._channels, self._recipe, self._multiple, self._seed = channels, recipe, multiple, seed
         # Every draw needs places of a mask, and finding them takes longest: by case and label.
         self._found: dict[tuple[str, str, bool], np.ndarray] = {}

@@ -14,6 +14,7 @@ import torch
 
 from ...core.errors import LearningError
 from ...core.files import atomic_file
+from ...core.i18n import _
 from .channels import Channels
 from .material import LearningCase
 from .recipe import LearningRecipe
@@ -76,9 +77,13 @@ def load_state(path: Path, mark: str) -> LearningState | None:
         found_mark = found.pop("fingerprint")
         state = LearningState(**found)
     except (OSError, RuntimeError, UnpicklingError, KeyError, TypeError, AttributeError, EOFError, ValueError) as error:
-        raise LearningError(f"{path} is damaged: {error}.", "Delete it: the round then begins anew.") from error
+        raise LearningError(
+            _("{path} is damaged: {reason}.").format(path=path, reason=error),
+            _("Delete it: the round then begins anew."),
+        ) from error
     if found_mark != mark:
         raise LearningError(
-            f"{path} belongs to another round: its cases or its settings are not these.", "Choose another folder."
+            _("{path} belongs to another round: its cases or its settings are not these.").format(path=path),
+            _("Choose another folder."),
         )
     return state

@@ -15,6 +15,7 @@ from ..devices import choose_device
 from ..inference.spec import ModelSpec
 from .base import Base
 from .channels import Channels
+from .doubting import doubt_of
 from .material import LearningCase, Voxels, from_disk, learning_case, on_disk
 from .recipe import Learned, LearningRecipe
 from .replay import remembered, trace_of
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Taught:
-    """What learning brought: see :class:`.recipe.Learned`, the names of the channels, the cases that were shown again,
-    and sentences on cases that could not be used."""
+    """What learning brought: see :class:`.recipe.Learned`, the names of the channels, the fresh cases that were learned
+    from, those that were shown again, and sentences on cases that could not be used."""
 
     learned: Learned
     channels: Channels
+    fresh: tuple[str, ...]
     replayed: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -64,12 +66,10 @@ def teach(lesson: Lesson, job: Job, gate: Callable[[], None], on_step: Callable[
     notes: list[str] = []
     fresh = _prepared(lesson, lesson.fresh, spec, job, gate, notes)
     if not fresh:
-        raise InputError("None of the accepted cases can be learned from.", " ".join(notes))
-    own = [
-        label for record in (*lesson.fresh, *lesson.earlier) for label in record.labels if label not in class_slugs()
-    ]
-    channels = base.channels.extended(own)
+        raise InputError(f"None of the accepted cases can be learned from. {' '.join(notes)}")
     earlier = _prepared(lesson, lesson.earlier, spec, job, gate, notes) if request.replay else []
+    own = [label for case in (*fresh, *earlier) for label in case.labels if label not in class_slugs()]
+    channels = base.channels.extended(own)
     again = remembered(earlier, lambda case: trace_of(base.network, base.channels, case, spec.window, request.seed))
     job.advance("preparing", 1.0)
     recipe = LearningRecipe(
@@ -100,7 +100,8 @@ def teach(lesson: Lesson, job: Job, gate: Callable[[], None], on_step: Callable[
     logs = lesson.folder / "learning" / LOG_FOLDER
     if logs.is_dir():
         shutil.copytree(logs, lesson.folder / LOG_FOLDER, dirs_exist_ok=True)
-    return Taught(learned, channels, tuple(case.case for case in again), tuple(notes))
+    used, shown_again = (tuple(case.case for case in cases) for cases in (fresh, again))
+    return Taught(learned, channels, used, shown_again, tuple(notes))
 
 
 def known_channels(base: Base) -> tuple[int, ...]:
@@ -117,19 +118,30 @@ def _prepared(
     gate: Callable[[], None],
     notes: list[str],
 ) -> list[LearningCase]:
-    """The cases on the model's grid, in files: those of an earlier attempt that did not change are taken."""
+    """The cases on the model's grid, in files: those of an earlier attempt that did not change are taken.
+
+    Left out are cases that the model cannot see, and those whose masks do not lie where they should.
+    """
     cases = []
     for n, record in enumerate(records):
         gate()
         job.advance("preparing", 0.9 * n / len(records))
-        folder = lesson.folder / "material" / file_stem(record)
         try:
-            cases.append(from_disk(folder))
-            continue
-        except (OSError, ValueError, KeyError):
-            shutil.rmtree(folder, ignore_errors=True)
-        try:
-            cases.append(on_disk(learning_case(record, lesson.store, spec), folder))
+            case = _on_grid(lesson, record, spec)
         except InputError as error:
             notes.append(f"Case {record.case[:12]} was left out: {error.what}")
+            continue
+        if doubt := doubt_of(record, case):
+            notes.append(doubt)
+        else:
+            cases.append(case)
     return cases
+
+
+def _on_grid(lesson: Lesson, record: TrainingRecord, spec: ModelSpec) -> LearningCase:
+    folder = lesson.folder / "material" / file_stem(record)
+    try:
+        return from_disk(folder)
+    except (OSError, ValueError, KeyError):
+        shutil.rmtree(folder, ignore_errors=True)
+    return on_disk(learning_case(record, lesson.store, spec), folder)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from ...core.errors import Cancelled, LearningError, ResourceError
+from ...core.i18n import _
 from ...core.jobs import Job
 from ..devices import ThisMachine
 from ..inference.selftest import obstacle
@@ -74,9 +75,15 @@ class Learner:
         for case in cases:
             check_split(case.case, case.split)
         if network.classes != len(channels):
-            raise LearningError(f"A network of {network.classes} channels does not have {len(channels)} names.")
+            raise LearningError(
+                _("A network of {count} channels does not have {names} names.").format(
+                    count=network.classes, names=len(channels)
+                )
+            )
         if not recipe.steps and not recipe.budget_s:
-            raise LearningError("There is neither a number of steps nor a time for learning.", "Give one of them.")
+            raise LearningError(
+                _("There is neither a number of steps nor a time for learning."), _("Give one of them.")
+            )
         self._network, self._channels, self._recipe = network, channels, recipe
         self._cases = [c for c in cases if recipe.replay or not c.is_replayed]
         self._folder, self._job, self._gate = folder, job or Job(), gate
@@ -119,8 +126,10 @@ class Learner:
                 lower = smaller(recipe, largest, multiple_of(self._network), has_bf16(recipe.device))
                 if lower is None:
                     raise ResourceError(
-                        f"The memory of {recipe.device} ran out while learning, also in the smallest way.",
-                        "Close other programs, or learn on a machine with more memory.",
+                        _("The memory of {device} ran out while learning, also in the smallest way.").format(
+                            device=recipe.device
+                        ),
+                        _("Close other programs, or learn on a machine with more memory."),
                     ) from error
             _release(recipe.device)
             recipe, note = lower
@@ -195,8 +204,10 @@ class _Loop:
         self.gate = Gate(learner._gate, learner._job.check)
         if recipe.items % fabric.world_size:
             raise LearningError(
-                f"{recipe.items} crops per step cannot be divided among {fabric.world_size} processes.",
-                "Change batch or accumulate.",
+                _("{crops} crops per step cannot be divided among {processes} processes.").format(
+                    crops=recipe.items, processes=fabric.world_size
+                ),
+                _("Change batch or accumulate."),
             )
         self._saved = time.monotonic()
 
@@ -295,8 +306,10 @@ class _Loop:
         first, last = (sum(part) / _WATCHED for part in (losses[:_WATCHED], losses[-_WATCHED:]))
         if last > _DIVERGED * first:
             raise LearningError(
-                f"Learning diverged: the loss rose from {first:.2f} to {last:.2f}.",
-                "Nothing was changed. Lower the learning rate, or look at the accepted masks.",
+                _("Learning diverged: the loss rose from {first} to {last}.").format(
+                    first=f"{first:.2f}", last=f"{last:.2f}"
+                ),
+                _("Nothing was changed. Lower the learning rate, or look at the accepted masks."),
             )
 
     def _save(self) -> None:
@@ -364,8 +377,8 @@ def _release(device: str) -> None:
 
 def _no_number(step: int) -> LearningError:
     return LearningError(
-        f"The loss was no number at step {step + 1}: learning went wrong.",
-        "Nothing was changed. Lower the learning rate, or look at the accepted masks.",
+        _("The loss was no number at step {step}: learning went wrong.").format(step=step + 1),
+        _("Nothing was changed. Lower the learning rate, or look at the accepted masks."),
     )
 
 

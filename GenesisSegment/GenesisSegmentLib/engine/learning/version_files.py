@@ -29,10 +29,12 @@ _AGREEMENT = 1e-3
 """Largest difference of logits between the runtimes, relative to their range."""
 
 
-def facts_of_network(facts: ModelFacts, network: UniversalModel, offered: tuple[int, ...]) -> ModelFacts:
-    """The facts of a model that was learned further: its channels beyond the table are no classes that are drawn."""
+def facts_of_network(
+    facts: ModelFacts, network: UniversalModel, offered: tuple[int, ...], own: tuple[str, ...] = ()
+) -> ModelFacts:
+    """The facts of a model that was learned further; ``own`` are its channels beyond the class table."""
     options = dict(facts.options) | {"classes": network.classes}
-    return replace(facts, options=options, offered=tuple(sorted(set(offered))))
+    return replace(facts, options=options, offered=tuple(sorted(set(offered))), own=own)
 
 
 def write_network(network: UniversalModel, facts: ModelFacts, folder: Path) -> Path:

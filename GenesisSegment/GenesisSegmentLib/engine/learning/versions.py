@@ -65,7 +65,7 @@ class Version:
 
     @property
     def is_offered(self) -> bool:
-        """Whether a person may switch it on: it was not rejected, and knows a class that segment writes."""
+        """Whether a person may switch it on: it was not rejected, and knows a class of the table."""
         return self.state in ("promoted", "unproven") and bool(self.facts.offered)
 
     @property
@@ -134,20 +134,6 @@ class VersionStore:
         """A version, ready to use; its file is read and compared with the recorded SHA-256.
 
         Raises:
-            ModelError: there is no such version, it is damaged, or it has no class to segment.
-        """
-        model = self.opened(name)
-        if not model.facts.offered:
-            raise ModelError(
-                f"{name} knows structures of your own only, none of the classes that segment writes.",
-                "Choose another version; models versions lists them.",
-            )
-        return model
-
-    def opened(self, name: str) -> ResolvedModel:
-        """A version, ready to be learned further: as :meth:`resolve`, but it may know structures of one's own only.
-
-        Raises:
             ModelError: there is no such version, or it is damaged.
         """
         version = self[name]
@@ -159,7 +145,7 @@ class VersionStore:
             )
         notes = (version.note,) if version.note else ()
         if version.is_trial:
-            notes = (f"{name} is a trial: it is not proven to be better than {version.parent}.", *notes)
+            notes = (f"{name} is a trial: it is not proven to be better than the model that was in use before.", *notes)
         return ResolvedModel(name, version.title, path, version.sha256, version.facts, version.licence, notes)
 
     def add(self, version: Version, fill: Callable[[Path], None]) -> Version:
@@ -336,12 +322,13 @@ def _read(folder: Path) -> Version:
     path = folder / "version.json"
     found = _read_json(path)
     try:
+        facts, labels = facts_of(found["facts"]), tuple(found["labels"])
         return Version(
             **{
                 **found,
-                "facts": facts_of(found["facts"]),
+                "facts": replace(facts, own=labels[len(facts.classes) :]),
                 "licence": Licence(**found["licence"]) if found["licence"] else None,
-                "labels": tuple(found["labels"]),
+                "labels": labels,
                 "cases": tuple(found["cases"]),
                 "accepted": tuple(found.get("accepted", ())),
             }

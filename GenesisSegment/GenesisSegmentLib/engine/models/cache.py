@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from ...core.errors import ConsentError, ModelError, NetworkError
 from ...core.files import atomic_file, fsync, fsync_folder, output_errors, sha256_of
+from ...core.i18n import _, together
 from ...core.jobs import Job
 from .offer import Consent, Offer, RemoteFile
 
@@ -54,7 +55,7 @@ class FileCache:
             ModelError: it is not a plain file name.
         """
         if Path(file).name != file or "\\" in file or file.startswith("."):
-            raise ModelError(f'"{file}" is not a file name.', "Use a name without folders.")
+            raise ModelError(_('"{file}" is not a file name.').format(file=file), _("Use a name without folders."))
         return self.folder / file
 
     def record(self, file: str) -> Record | None:
@@ -96,7 +97,10 @@ class FileCache:
         if self.verified_state(remote) == "installed":
             return self.path(remote.file)
         if not consent(offer):
-            raise ConsentError(f"You did not agree to the download of {offer.title}.", "Nothing was downloaded.")
+            raise ConsentError(
+                _("You did not agree to the download of {title}.").format(title=offer.title),
+                _("Nothing was downloaded."),
+            )
         from .download import fetch  # requests is slow to import, and seldom needed
 
         job.plan({"download": 0.95, "check": 0.05})
@@ -123,12 +127,16 @@ class FileCache:
             OutputError: it could not be stored.
         """
         if not source.is_file():
-            raise ModelError(f"There is no file {source}.", "Give the file that you downloaded.")
+            raise ModelError(
+                _("There is no file {source}.").format(source=source), _("Give the file that you downloaded.")
+            )
         digest, expected = model_digest(source), self._expected(remote)
         if expected not in (None, digest):
             raise ModelError(
-                f"{source} is not the {remote.file} that is expected: its SHA-256 differs.",
-                "Get the file again; if it shall replace the one recorded on this machine, remove that one first.",
+                _("{source} is not the {file} that is expected: its SHA-256 differs.").format(
+                    source=source, file=remote.file
+                ),
+                _("Get the file again; if it shall replace the one recorded on this machine, remove that one first."),
             )
         accept(source)
         with self._locked(remote.file, job):
@@ -138,7 +146,9 @@ class FileCache:
                     shutil.copyfile(source, part)
                     fsync(part)
                 if model_digest(part) != digest:
-                    raise ModelError(f"{source} changed while it was copied.", "Import it again.")
+                    raise ModelError(
+                        _("{source} changed while it was copied.").format(source=source), _("Import it again.")
+                    )
                 return self._install(part, remote, digest, f"imported from {source.name}")
             finally:
                 self._drop(part_files(part))
@@ -161,11 +171,15 @@ class FileCache:
         if self._expected(remote) in (None, digest):
             return
         if remote.sha256:
-            what = f"What arrived is not {remote.file}: its SHA-256 differs from the published one."
-            raise NetworkError(what, f"Try again; if it stays so, the file at the host was changed. {by_hand}".strip())
+            what = _("What arrived is not {file}: its SHA-256 differs from the published one.").format(file=remote.file)
+            raise NetworkError(
+                what, together(_("Try again; if it stays so, the file at the host was changed."), by_hand)
+            )
         raise NetworkError(
-            f"{remote.file} at the host is not the file that was recorded on this machine before: its SHA-256 differs.",
-            "If you trust the new file, remove the model first and download it again.",
+            _(
+                "{file} at the host is not the file that was recorded on this machine before: its SHA-256 differs."
+            ).format(file=remote.file),
+            _("If you trust the new file, remove the model first and download it again."),
         )
 
     def _install(self, part: Path, remote: RemoteFile, digest: str, origin: str) -> Path:
@@ -193,7 +207,9 @@ class FileCache:
             lock = FileLock(self.folder / f".{file}.lock")
         while not _acquired(lock, self.folder):
             if job is None:
-                raise ModelError(f"Another process is fetching {file}.", "Wait until it is done.")
+                raise ModelError(
+                    _("Another process is fetching {file}.").format(file=file), _("Wait until it is done.")
+                )
             job.check()
         try:
             yield
@@ -235,4 +251,7 @@ def model_digest(path: Path) -> str:
     try:
         return sha256_of(path)
     except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}.", "Check the file and its permissions.") from error
+        raise ModelError(
+            _("{path} cannot be read: {reason}.").format(path=path, reason=error.strerror),
+            _("Check the file and its permissions."),
+        ) from error

@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ...core.classes import FIRST_OWN
 from ...core.errors import ModelError
+from ...core.i18n import _
 from ...core.resources import resource
 from .offer import Licence, RemoteFile
 
@@ -40,7 +42,8 @@ class ModelFacts:
     """What inference must know of a model.
 
     ``architecture`` and ``options`` are for ``engine.networks.build``. ``classes`` is the universal class index of each
-    output channel, in channel order; ``offered`` are those that the model was trained to find, ascending.
+    output channel, in channel order; ``offered`` are those that the model was trained to find, ascending. ``own`` are
+    the names of the channels behind these: structures that a person taught, which the class table lacks.
     ``published_cleaning`` is the post-processing of the release that the model comes from.
     """
 
@@ -50,6 +53,17 @@ class ModelFacts:
     offered: tuple[int, ...]
     preprocessing: Preprocessing
     published_cleaning: PublishedCleaning = "published"
+    own: tuple[str, ...] = ()
+
+    @property
+    def own_classes(self) -> tuple[int, ...]:
+        """The class indices of ``own``: 33, 34, ..."""
+        return tuple(range(FIRST_OWN, FIRST_OWN + len(self.own)))
+
+    @property
+    def drawn(self) -> tuple[int, ...]:
+        """All that the model can draw: the classes that it offers, and the structures of ``own``."""
+        return (*self.offered, *self.own_classes)
 
 
 @dataclass(frozen=True)
@@ -92,8 +106,11 @@ class Catalogue:
         """
         if name not in self._entries:
             close = difflib.get_close_matches(name, self._entries, n=1)
-            hint = f"Did you mean {close[0]}? " if close else ""
-            raise ModelError(f'There is no model "{name}".', f"{hint}Choose from: {', '.join(self._entries)}.")
+            choose = _("Did you mean {name}? Choose from: {names}.") if close else _("Choose from: {names}.")
+            raise ModelError(
+                _('There is no model "{name}".').format(name=name),
+                choose.format(name="".join(close), names=", ".join(self._entries)),
+            )
         return self._entries[name]
 
     def by_file(self, file: str) -> ModelEntry | None:
@@ -139,9 +156,14 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ModelError(f"{path} could not be read: {error.strerror}.", "Put it back, or install again.") from error
+        raise ModelError(
+            _("{path} could not be read: {reason}.").format(path=path, reason=error.strerror),
+            _("Put it back, or install again."),
+        ) from error
     except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON: {error}.", "Correct it, or install again.") from error
+        raise ModelError(
+            _("{path} is not valid JSON: {reason}.").format(path=path, reason=error), _("Correct it, or install again.")
+        ) from error
 
 
 def _validate(document: Any, path: Path, definition: str | None = None) -> None:
@@ -172,7 +194,10 @@ def _check_references(document: Any, path: Path) -> None:
 
 
 def _invalid(path: Path, where: str, why: str) -> ModelError:
-    return ModelError(f"{path} is not valid at {where}: {why}.", "Correct it, or install GenesisSegment again.")
+    return ModelError(
+        _("{path} is not valid at {where}: {why}.").format(path=path, where=where, why=why),
+        _("Correct it, or install GenesisSegment again."),
+    )
 
 
 def _entry(value: dict[str, Any], licences: Mapping[str, Licence]) -> ModelEntry:
@@ -206,4 +231,5 @@ def facts_of(value: Mapping[str, Any]) -> ModelFacts:
             overlap=recipe["overlap"],
         ),
         published_cleaning=value.get("published_cleaning", "published"),
+        own=tuple(value.get("own", ())),
     )

@@ -20,6 +20,7 @@ import requests
 from ... import __version__
 from ...core.errors import NetworkError, OutputError
 from ...core.files import atomic_file, fsync, output_errors
+from ...core.i18n import _, together
 from ...core.jobs import Job
 from .cache import part_files
 from .offer import RemoteFile
@@ -152,39 +153,55 @@ class _Transfer:
         """Raises where the answer is not the file."""
         status = response.status_code
         if urlsplit(self._url).scheme == "https" and urlsplit(response.url).scheme != "https":
-            raise self._error(f"{self._host} passes on to an address that is not protected (https)")
+            raise self._error(
+                _("{host} passes on to an address that is not protected (https).").format(host=self._host)
+            )
         if status in (401, 403):
             page = self._remote.page or f"https://{self._host}"
-            what = f"{self._host} does not give out {self._remote.file} without permission (HTTP {status})"
-            raise self._error(what, f"Log in at {page} in a browser and accept its terms.")
+            what = _("{host} does not give out {file} without permission (HTTP {status}).").format(
+                host=self._host, file=self._remote.file, status=status
+            )
+            raise self._error(what, _("Log in at {page} in a browser and accept its terms.").format(page=page))
         if status in (404, 410):
-            raise self._error(f"{self._host} has no {self._remote.file} at this address (HTTP {status})")
+            what = _("{host} has no {file} at this address (HTTP {status}).")
+            raise self._error(what.format(host=self._host, file=self._remote.file, status=status))
         if status == 407:
-            raise self._error("The proxy of this network asks for a login (HTTP 407)", "Set HTTPS_PROXY with it.")
+            raise self._error(
+                _("The proxy of this network asks for a login (HTTP 407)."), _("Set HTTPS_PROXY with it.")
+            )
         if status == 429 or status >= 500:
-            raise self._error(f"{self._host} is busy or has a fault (HTTP {status})", "Try again later.")
+            what = _("{host} is busy or has a fault (HTTP {status}).")
+            raise self._error(what.format(host=self._host, status=status), _("Try again later."))
         if status != expected:
-            raise self._error(f"{self._host} answered in an unexpected way (HTTP {status})")
+            what = _("{host} answered in an unexpected way (HTTP {status}).")
+            raise self._error(what.format(host=self._host, status=status))
         if response.headers.get("Content-Type", "").startswith("text/html"):
-            what = f"A web page came instead of {self._remote.file}, as from the login page of a network"
-            raise self._error(what, "Open a browser, log in to the network, and try again.")
+            what = _("A web page came instead of {file}, as from the login page of a network.").format(
+                file=self._remote.file
+            )
+            raise self._error(what, _("Open a browser, log in to the network, and try again."))
 
     def _make_room(self, total: int | None, start: int) -> None:
         stated = self._remote.size_bytes
         if total is not None and stated is not None and total != stated:
             self.forget()
             raise self._error(
-                f"{self._host} offers {self._remote.file} with {total:,} bytes where {stated:,} are expected: "
-                "it is another file"
+                _("{host} offers {file} with {total} bytes where {stated} are expected: it is another file.").format(
+                    host=self._host, file=self._remote.file, total=f"{total:,}", stated=f"{stated:,}"
+                )
             )
         size = total if total is not None else stated
         with output_errors(self._part):
             free = self._free_bytes(self._part.parent)
         if size is not None and free < size - start + _SPARE_BYTES:
             raise OutputError(
-                f"{self._remote.file} needs {(size - start) / 1e6:,.0f} MB, but {self._part.parent} has only "
-                f"{free / 1e6:,.0f} MB free.",
-                "Free some space, or choose another folder with the environment variable GENESIS_SEGMENT_HOME.",
+                _("{file} needs {needed} MB, but {folder} has only {free} MB free.").format(
+                    file=self._remote.file,
+                    needed=f"{(size - start) / 1e6:,.0f}",
+                    folder=self._part.parent,
+                    free=f"{free / 1e6:,.0f}",
+                ),
+                _("Free some space, or choose another folder with the environment variable GENESIS_SEGMENT_HOME."),
             )
 
     def _store(self, response: requests.Response, start: int, total: int | None) -> None:
@@ -226,21 +243,27 @@ class _Transfer:
     def explain(self, cause: BaseException | None) -> NetworkError:
         """Why there was no connection, as far as it can be told."""
         if isinstance(cause, requests.exceptions.ProxyError):
-            return self._error("The proxy of this network did not let the download through", "Check HTTPS_PROXY.")
+            return self._error(
+                _("The proxy of this network did not let the download through."), _("Check HTTPS_PROXY.")
+            )
         if isinstance(cause, requests.exceptions.SSLError):
-            what = f"The secure connection to {self._host} was not accepted; a firewall may be inspecting it"
-            return self._error(what, "Set REQUESTS_CA_BUNDLE to the certificates of your network.")
+            what = _("The secure connection to {host} was not accepted; a firewall may be inspecting it.").format(
+                host=self._host
+            )
+            return self._error(what, _("Set REQUESTS_CA_BUNDLE to the certificates of your network."))
         if self.received:
-            what = f"The connection to {self._host} broke after {self.have() / 1e6:,.1f} MB"
-            return self._error(what, "Try again: the download goes on where it stopped.")
+            what = _("The connection to {host} broke after {done} MB.").format(
+                host=self._host, done=f"{self.have() / 1e6:,.1f}"
+            )
+            return self._error(what, _("Try again: the download goes on where it stopped."))
         if isinstance(cause, requests.exceptions.Timeout):
-            what = f"{self._host} did not answer; a firewall may be blocking it"
-            return self._error(what, "Check the network, and HTTPS_PROXY if you need a proxy.")
-        what = f"{self._host} could not be reached"
-        return self._error(what, "Check the network, and HTTPS_PROXY if you need a proxy.")
+            what = _("{host} did not answer; a firewall may be blocking it.").format(host=self._host)
+        else:
+            what = _("{host} could not be reached.").format(host=self._host)
+        return self._error(what, _("Check the network, and HTTPS_PROXY if you need a proxy."))
 
     def _error(self, what: str, remedy: str = "") -> NetworkError:
-        return NetworkError(f"{what}.", f"{remedy} {self._by_hand}".strip())
+        return NetworkError(what, together(remedy, self._by_hand))
 
 
 def _goes_on(response: requests.Response, have: int, state: _PartState) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ...core.errors import InputError
 from ...core.home import data_home
+from ...core.i18n import _
 from ...core.jobs import Job
 from .cache import FileCache
 from .offer import Consent, Licence, Offer, RemoteFile
@@ -85,7 +86,10 @@ class SampleStore:
             InputError: there is none; the remedy lists the names.
         """
         if name not in self._samples:
-            raise InputError(f'There is no sample "{name}".', f"Choose from: {', '.join(self._samples)}.")
+            raise InputError(
+                _('There is no sample "{name}".').format(name=name),
+                _("Choose from: {names}.").format(names=", ".join(self._samples)),
+            )
         return self._samples[name]
 
     def find(self, name: str = DEFAULT_SAMPLE) -> Path | None:
@@ -102,6 +106,6 @@ class SampleStore:
             Cancelled: by the job; what has arrived is kept for the next time.
         """
         sample = self[name]
-        by_hand = "Or use --offline for a synthetic CT, or give a CT of your own."
+        by_hand = _("Or use --offline for a synthetic CT, or give a CT of your own.")
         offer = Offer(f"{sample.id} ({sample.what})", sample.remote, sample.licence, by_hand)
         return self._cache.download(offer, consent, job)

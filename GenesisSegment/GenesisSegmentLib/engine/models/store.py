@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ...core.errors import ModelError
 from ...core.home import data_home
+from ...core.i18n import _
 from ...core.jobs import Job
 from ...core.resources import resource
 from .cache import FileCache, State, model_digest
@@ -126,20 +127,21 @@ class ModelStore:
         if state == "installed":
             return self._cache.path(entry.source.file)
         if entry.is_bundled:
-            raise ModelError(f"The file of the model {name} is {state}.", "Install GenesisSegment again.")
+            raise ModelError(
+                _("The file of the model {name} is {state}.").format(name=name, state=state),
+                _("Install GenesisSegment again."),
+            )
         path = self._cache.path(entry.source.file)
-        what, remedy = {
-            "missing": ("is not installed", f"Run: genesis-segment models download {name}"),
-            "damaged": (
-                f"is damaged: {path} is not the file that was recorded",
-                f"Run: genesis-segment models download {name}",
-            ),
-            "unchecked": (
-                f"was put at {path} without a check",
-                f'Run: genesis-segment models import {name} "{path}"',
-            ),
+        what = {
+            "missing": _("The model {name} is not installed."),
+            "damaged": _("The model {name} is damaged: {path} is not the file that was recorded."),
+            "unchecked": _("The model {name} was put at {path} without a check."),
         }[state]
-        raise ModelError(f"The model {name} {what}.", remedy)
+        if state == "unchecked":
+            remedy = _('Run: genesis-segment models import {name} "{path}"').format(name=name, path=path)
+        else:
+            remedy = _("Run: genesis-segment models download {name}").format(name=name)
+        raise ModelError(what.format(name=name, path=path), remedy)
 
     def offer(self, name: str) -> Offer:
         """What a person must agree to before the model is downloaded.
@@ -149,9 +151,13 @@ class ModelStore:
         """
         entry = self.catalogue[name]
         if entry.is_bundled:
-            raise ModelError(f"The model {name} comes with GenesisSegment.", "There is nothing to download.")
+            raise ModelError(
+                _("The model {name} comes with GenesisSegment.").format(name=name), _("There is nothing to download.")
+            )
         page = entry.source.page or entry.source.url
-        by_hand = f"Or get the file from {page} and run: genesis-segment models import {name} FILE"
+        by_hand = _("Or get the file from {page} and run: genesis-segment models import {name} FILE").format(
+            page=page, name=name
+        )
         return Offer(entry.title, entry.source, entry.licence, by_hand)
 
     def download(self, name: str, consent: Consent, job: Job) -> Path:
@@ -175,7 +181,9 @@ class ModelStore:
         """
         entry = self.catalogue[name]
         if entry.is_bundled:
-            raise ModelError(f"The model {name} comes with GenesisSegment.", "There is nothing to import.")
+            raise ModelError(
+                _("The model {name} comes with GenesisSegment.").format(name=name), _("There is nothing to import.")
+            )
         return self._cache.adopt(entry.source, source, job or Job(), accept=lambda path: self._accept(entry, path))
 
     def check_removable(self, name: str) -> None:
@@ -186,8 +194,8 @@ class ModelStore:
         """
         if self.catalogue[name].is_bundled:
             raise ModelError(
-                f"The model {name} comes with GenesisSegment and cannot be removed.",
-                "Only downloaded and imported models can.",
+                _("The model {name} comes with GenesisSegment and cannot be removed.").format(name=name),
+                _("Only downloaded and imported models can."),
             )
 
     def remove(self, name: str) -> bool:
@@ -220,7 +228,10 @@ class ModelStore:
         if path.is_file():
             return _own_onnx(path) if path.suffix == ".onnx" else self._own_checkpoint(path)
         if path.suffix or len(path.parts) > 1:
-            raise ModelError(f"There is no model file {path}.", "Give an existing file, or the name of a model.")
+            raise ModelError(
+                _("There is no model file {path}.").format(path=path),
+                _("Give an existing file, or the name of a model."),
+            )
         return self._resolve_entry(self.catalogue[name])
 
     def current_name(self) -> str:
@@ -253,8 +264,10 @@ class ModelStore:
         else:
             default = self.catalogue.default_for(architecture)
             if default is None:
-                what = f"{path} holds the network {architecture}, for which no way to segment is known."
-                raise ModelError(what, "Use a model in ONNX form with a .json that describes it.")
+                what = _("{path} holds the network {architecture}, for which no way to segment is known.").format(
+                    path=path, architecture=architecture
+                )
+                raise ModelError(what, _("Use a model in ONNX form with a .json that describes it."))
             entry, licence = default, None
             note = f"{path.name} has the network of {entry.id} and is used in the same way. Its licence is not known."
         if entry.usable_for != "segmentation":
@@ -267,11 +280,12 @@ class ModelStore:
         """Raises if a file is not what the entry says, before it is trusted."""
         checkpoint = self._read_checkpoint(path)
         if checkpoint.architecture != entry.facts.architecture:
-            page = f" from {entry.source.page}" if entry.source.page else ""
+            give = _("Give the file {file} from {page}.") if entry.source.page else _("Give the file {file}.")
             raise ModelError(
-                f"{path} holds the network {checkpoint.architecture}, but {entry.id} has the network "
-                f"{entry.facts.architecture}.",
-                f"Give the file {entry.source.file}{page}.",
+                _("{path} holds the network {architecture}, but {model} has the network {expected}.").format(
+                    path=path, architecture=checkpoint.architecture, model=entry.id, expected=entry.facts.architecture
+                ),
+                give.format(file=entry.source.file, page=entry.source.page or ""),
             )
         if entry.usable_for == "segmentation":
             _require_outputs(path, checkpoint, entry)
@@ -284,10 +298,14 @@ def _own_onnx(path: Path) -> ResolvedModel:
     described = path.with_suffix(".json")
     if not described.is_file():
         raise ModelError(
-            f"{path} cannot be used alone: {described.name} is missing beside it, the file that says which class each "
-            "output stands for and how a CT is prepared (spacing, intensities, window).",
-            f"Get it from whoever made the model, or copy {resource('Models/genesis_starter.json')} there as "
-            f"{described.name} and change every value to that of your model.",
+            _(
+                "{path} cannot be used alone: {description} is missing beside it, the file that says which "
+                "class each output stands for and how a CT is prepared (spacing, intensities, window)."
+            ).format(path=path, description=described.name),
+            _(
+                "Get it from whoever made the model, or copy {example} there as {description} and change every "
+                "value to that of your model."
+            ).format(example=resource("Models/genesis_starter.json"), description=described.name),
         )
     facts = read_metadata(described)
     note = f"{path.name} is a model of your own. Its licence is not known."
@@ -299,14 +317,19 @@ def _require_outputs(path: Path, checkpoint: CheckpointFacts, entry: ModelEntry)
     found = checkpoint.options.get("classes", expected)
     if found != expected:
         raise ModelError(
-            f"{path} has {found} outputs where {entry.id} has {expected}: what they stand for is not known.",
-            "Use a file with the published classes, or a model in ONNX form with a .json that describes it.",
+            _("{path} has {found} outputs where {model} has {expected}: what they stand for is not known.").format(
+                path=path, found=found, model=entry.id, expected=expected
+            ),
+            _("Use a file with the published classes, or a model in ONNX form with a .json that describes it."),
         )
 
 
 def _not_for_segmentation(name: str, catalogue: Catalogue) -> ModelError:
     usable = ", ".join(entry.id for entry in catalogue if entry.usable_for == "segmentation")
-    return ModelError(f"{name} holds weights to start a training from; it segments nothing.", f"Choose from: {usable}.")
+    return ModelError(
+        _("{name} holds weights to start a training from; it segments nothing.").format(name=name),
+        _("Choose from: {usable}.").format(usable=usable),
+    )
 
 
 def _load_checkpoint(path: Path) -> CheckpointFacts:
@@ -314,6 +337,7 @@ def _load_checkpoint(path: Path) -> CheckpointFacts:
         from ..checkpoints import load
     except ModuleNotFoundError as error:
         raise ModelError(
-            f"{path.name} cannot be checked: {error.name} is not installed.", "Install PyTorch (pip install torch)."
+            _("{file} cannot be checked: {package} is not installed.").format(file=path.name, package=error.name),
+            _("Install PyTorch (pip install torch)."),
         ) from error
     return load(path)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...core.errors import ModelError
+from ...core.i18n import _
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,17 +37,28 @@ def build(name: str, **options: Any) -> nn.Module:
     known = options_of(name)
     for option in options:
         if option not in known:
-            raise ModelError(f'The network {name} has no option "{option}".', f"It has: {', '.join(known)}.")
+            raise ModelError(
+                _('The network {name} has no option "{option}".').format(name=name, option=option),
+                _("It has: {names}.").format(names=", ".join(known)),
+            )
     for option in options.keys() & _CHOICES.keys():
         _check_choice(name, option, options[option])
     classes = options.get("classes", 1)
     if not isinstance(classes, int) or isinstance(classes, bool) or classes < 1:
-        raise ModelError(f"A network cannot have {classes!r} classes.", "Give a whole number of at least 1.")
+        raise ModelError(
+            _("A network cannot have {classes} classes.").format(classes=repr(classes)),
+            _("Give a whole number of at least 1."),
+        )
     try:
         return _BUILDERS[name](**options)
     except (TypeError, ValueError) as error:
         given = ", ".join(f"{option}={value!r}" for option, value in options.items())
-        raise ModelError(f"The network {name} cannot be built with {given}: {error}.", "Change the options.") from error
+        raise ModelError(
+            _("The network {name} cannot be built with {given}: {reason}.").format(
+                name=name, given=given, reason=error
+            ),
+            _("Change the options."),
+        ) from error
 
 
 def names() -> tuple[str, ...]:
@@ -62,21 +74,25 @@ def options_of(name: str) -> dict[str, Any]:
     """
     if name not in _BUILDERS:
         known = ", ".join(("universal", *_BUILDERS))
-        raise ModelError(f'There is no network "{name}".', f"Choose from: {known}.")
+        raise ModelError(
+            _('There is no network "{name}".').format(name=name), _("Choose from: {known}.").format(known=known)
+        )
     return {option: p.default for option, p in inspect.signature(_BUILDERS[name]).parameters.items()}
 
 
 def _check_choice(name: str, option: str, value: Any) -> None:
     if value not in _CHOICES[option]:
         raise ModelError(
-            f'The network {name} knows no {option} "{value}".', f"Choose from: {', '.join(_CHOICES[option])}."
+            _('The network {name} knows no {option} "{value}".').format(name=name, option=option, value=value),
+            _("Choose from: {names}.").format(names=", ".join(_CHOICES[option])),
         )
 
 
 def _universal_name(backbone: str) -> str:
     if backbone not in UNIVERSAL_BACKBONES:
         raise ModelError(
-            f'The Universal Model has no backbone "{backbone}".', f"Choose from: {', '.join(UNIVERSAL_BACKBONES)}."
+            _('The Universal Model has no backbone "{backbone}".').format(backbone=backbone),
+            _("Choose from: {names}.").format(names=", ".join(UNIVERSAL_BACKBONES)),
         )
     return f"universal_{backbone}"
 

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from ...core.errors import ModelError
+from ...core.i18n import _
 from . import names
 
 Weights = Mapping[str, Tensor]
@@ -31,12 +32,12 @@ def recognise(weights: Weights) -> tuple[str, Options]:
             return name, options(weights)
     if any(key.startswith("backbone.dints_space.") for key in weights):
         raise ModelError(
-            "These are weights of the Universal Model with a DiNTS backbone, which GenesisSegment does not have.",
-            "Use the checkpoint with the U-Net or the Swin UNETR backbone.",
+            _("These are weights of the Universal Model with a DiNTS backbone, which GenesisSegment does not have."),
+            _("Use the checkpoint with the U-Net or the Swin UNETR backbone."),
         )
     raise ModelError(
-        f"These are weights of no known network; they begin with {', '.join(list(weights)[:3])}.",
-        f"Known are: {', '.join(names())}.",
+        _("These are weights of no known network; they begin with {names}.").format(names=", ".join(list(weights)[:3])),
+        _("Known are: {known}.").format(known=", ".join(names())),
     )
 
 

@@ -6,12 +6,13 @@ Literature: Zhou et al., "Models Genesis", Medical Image Analysis 2021.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .folding import FoldedJoin
 from .sides import check_sides
 
 Activation = Literal["relu", "prelu", "elu"]
@@ -50,7 +51,11 @@ class ConvUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, X, Y, Z) -> (B, outputs, X, Y, Z)."""
-        return self.activation(self.bn1(self.conv1(x)))
+        return self.finished(self.conv1(x))
+
+    def finished(self, convolved: Tensor) -> Tensor:
+        """What follows the convolution, (B, outputs, X, Y, Z)."""
+        return self.activation(self.bn1(convolved))
 
 
 class DownStage(nn.Module):
@@ -72,10 +77,21 @@ class UpStage(nn.Module):
         super().__init__()
         self.up_conv = nn.ConvTranspose3d(inputs, inputs, 2, stride=2)
         self.ops = nn.Sequential(ConvUnit(inputs + skip, outputs, activation), ConvUnit(outputs, outputs, activation))
+        self.folded: FoldedJoin | None = None
+
+    def fold(self, is_folded: bool) -> None:
+        """Whether the first two convolutions are computed as one, from their weights as they are now."""
+        self.folded = FoldedJoin(self.up_conv, self._units()[0].conv1) if is_folded else None
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
         """(B, inputs, X, Y, Z), (B, skip, 2X, 2Y, 2Z) -> (B, outputs, 2X, 2Y, 2Z)."""
-        return self.ops(torch.cat([self.up_conv(x), skip], dim=1))
+        if self.folded is None:
+            return self.ops(torch.cat([self.up_conv(x), skip], dim=1))
+        first, second = self._units()
+        return second(first.finished(self.folded(x, skip)))
+
+    def _units(self) -> tuple[ConvUnit, ConvUnit]:
+        return cast(ConvUnit, self.ops[0]), cast(ConvUnit, self.ops[1])
 
 
 class OutputLayer(nn.Module):

@@ -5,7 +5,9 @@ Literature: Liu et al., "CLIP-Driven Universal Model for Organ Segmentation and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Literal, Protocol, cast
 
 import torch
@@ -18,7 +20,7 @@ HEAD_WIDTH = 8
 HEAD_SPLIT = (64, 64, 8, 8, 8, 1)
 """How the 153 numbers of a class divide: w1, w2, w3, b1, b2, b3."""
 HEAD_NUMBERS = sum(HEAD_SPLIT)
-_CHUNK_VOXELS = 4096
+_CHUNK_VOXELS = 1024
 
 Embedding = Literal["word", "random"]
 
@@ -92,30 +94,57 @@ class UniversalModel(nn.Module):
         return apply_head(features, numbers if channels is None else numbers[:, list(channels)])
 
 
-def apply_head(features: Tensor, numbers: Tensor, chunk_voxels: int = _CHUNK_VOXELS) -> Tensor:
+def apply_head(features: Tensor, numbers: Tensor) -> Tensor:
     """Three 1x1x1 convolutions per class: (B, 8, X, Y, Z), (B, n, 153) -> logits (B, n, X, Y, Z).
 
-    Equal to the published grouped convolution over ``n`` copies of the features, without the copies. With gradients
-    off, voxels are worked through in pieces that stay in the processor's cache.
+    Equal to the published grouped convolution over ``n`` copies of the features, without the copies. Without gradients
+    on the CPU, voxels are worked through in pieces that stay in the processor's cache, by threads that each keep to
+    one core: products so small cost less than splitting them.
     """
-    b, n = numbers.shape[:2]
-    w1, w2, w3, b1, b2, b3 = numbers.split(HEAD_SPLIT, dim=2)
-    w1 = w1.reshape(b, n * HEAD_WIDTH, HEAD_WIDTH)
-    w2 = w2.reshape(b * n, HEAD_WIDTH, HEAD_WIDTH)
-    w3 = w3.reshape(b * n, 1, HEAD_WIDTH)
-    b1, b2, b3 = b1.reshape(b, n * HEAD_WIDTH, 1), b2.reshape(b * n, HEAD_WIDTH, 1), b3.reshape(b * n, 1, 1)
-    flat = features.flatten(2)
+    is_cut = features.device.type == "cpu" and not torch.is_grad_enabled()
+    if is_cut:  # layers so narrow gain nothing from bfloat16
+        kind = torch.promote_types(features.dtype, torch.float32)
+        features, numbers = features.to(kind), numbers.to(kind)
+    logits = []
+    for of_item, voxels in zip(numbers, features.flatten(2), strict=True):
+        head = _Head(of_item)
+        logits.append(head.in_pieces(voxels) if is_cut else head.logits(voxels))
+    whole = torch.stack(logits) if len(logits) > 1 else logits[0]
+    return whole.reshape(*numbers.shape[:2], *features.shape[2:])
 
-    def logits(piece: Tensor) -> Tensor:
-        hidden = F.relu(torch.baddbmm(b1, w1, piece)).reshape(b * n, HEAD_WIDTH, -1)
-        hidden = F.relu(torch.baddbmm(b2, w2, hidden))
-        return torch.baddbmm(b3, w3, hidden).reshape(b, n, -1)
 
-    voxels = flat.shape[2]
-    if torch.is_grad_enabled() or voxels <= chunk_voxels:
-        out = logits(flat)
-    else:
-        out = flat.new_empty(b, n, voxels)
-        for start in range(0, voxels, chunk_voxels):
-            out[:, :, start : start + chunk_voxels] = logits(flat[:, :, start : start + chunk_voxels])
-    return out.reshape(b, n, *features.shape[2:])
+class _Head:
+    """The three layers of some classes; ``numbers`` are (n, 153)."""
+
+    def __init__(self, numbers: Tensor) -> None:
+        n = self._classes = len(numbers)
+        w1, w2, w3, b1, b2, b3 = numbers.split(HEAD_SPLIT, dim=1)
+        self._w1, self._b1 = w1.reshape(n * HEAD_WIDTH, HEAD_WIDTH), b1.reshape(n * HEAD_WIDTH, 1)
+        self._w2, self._b2 = w2.reshape(n, HEAD_WIDTH, HEAD_WIDTH), b2.reshape(n, HEAD_WIDTH, 1)
+        self._w3, self._b3 = w3.reshape(n, 1, HEAD_WIDTH), b3.reshape(n, 1, 1)
+
+    def logits(self, voxels: Tensor) -> Tensor:
+        """(8, voxels) -> (n, voxels)."""
+        hidden = F.relu(torch.addmm(self._b1, self._w1, voxels), inplace=True)
+        hidden = F.relu(torch.baddbmm(self._b2, self._w2, hidden.reshape(self._classes, HEAD_WIDTH, -1)), inplace=True)
+        return torch.baddbmm(self._b3, self._w3, hidden)[:, 0]
+
+    def in_pieces(self, voxels: Tensor) -> Tensor:
+        """The same, without gradients."""
+        out = voxels.new_empty(self._classes, voxels.shape[1])
+        starts = range(0, voxels.shape[1], _CHUNK_VOXELS)
+        threads = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1)) as pool:
+                parts = [pool.submit(self._fill, out, voxels, starts[n::threads]) for n in range(threads)]
+        finally:
+            torch.set_num_threads(threads)  # what is set in a thread holds for those that begin after it
+        for part in parts:
+            part.result()
+        return out
+
+    def _fill(self, out: Tensor, voxels: Tensor, starts: Iterable[int]) -> None:
+        with torch.inference_mode() if out.is_inference() else torch.no_grad():  # these hold for one thread
+            for start in starts:
+                piece = slice(start, start + _CHUNK_VOXELS)
+                out[:, piece] = self.logits(voxels[:, piece])

@@ -11,6 +11,7 @@ from ...core.errors import GenesisError
 from ...core.files import atomic_file
 from .corrections import correction_runs
 from .figure import draw, tables
+from .misplaced import checked_masks, misplaced_table
 from .structure import structure_runs
 
 
@@ -21,6 +22,7 @@ def main(
     ),
     seeds: Annotated[int, typer.Option(help="How often everything is done.")] = 3,
     steps: Annotated[int, typer.Option(help="Of each round.")] = 40,
+    head_steps: Annotated[int, typer.Option(help="Of the rounds that learn the head alone.")] = 200,
     genesis: Annotated[
         Path | None, typer.Option(help="Genesis-style weights of the starter's network, for the new structure.")
     ] = None,
@@ -34,11 +36,14 @@ def main(
     weights = None if is_reported_only else genesis
     try:
         structures = structure_runs(data, out, weights, seeds, counts, typer.echo)
-        runs = correction_runs(data, out, seeds, steps, typer.echo, is_reported_only)
+        masks = checked_masks(data, out, typer.echo, is_reported_only)
+        runs = correction_runs(data, out, seeds, steps, head_steps, typer.echo, is_reported_only)
     except GenesisError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.exit_code) from error
     text = tables(runs, structures)
+    if masks:
+        text = f"{text}\n{misplaced_table(masks)}\n"
     with atomic_file(out / "learning.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     draw(out / "learning.png", runs, structures)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 from ...core.errors import InputError
-from ...core.files import atomic_file, fsync_folder, output_errors
+from ...core.files import atomic_file, output_errors, private_folder
 from ...core.leftovers import TEMPORARY_PREFIX, sweep
 from .voxels import Content
 
@@ -130,15 +130,9 @@ class BlobStore:
         """Yields a temporary path for a blob, which becomes it on success."""
         path = self.path(name)
         with output_errors(path):
-            self._make(self._folder)
-            self._make(path.parent)
+            private_folder(path.parent)
         with atomic_file(path) as temporary:
             yield temporary
-
-    def _make(self, folder: Path) -> None:
-        if not folder.is_dir():
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            fsync_folder(folder.parent)
 
 
 def _damaged(path: Path) -> InputError:

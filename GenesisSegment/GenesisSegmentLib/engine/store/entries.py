@@ -44,6 +44,8 @@ class Entry:
     def digest(self) -> str:
         """SHA-256 of what was accepted, whichever case and patient it was found to belong to."""
         said = asdict(replace(self, case="", patient="", corrections=tuple(sorted(self.corrections, key=_label))))
+        for correction in said["corrections"]:
+            del correction["times"]  # it is counted over all acceptances
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode("utf-8")).hexdigest()
 
     @property
@@ -113,7 +115,7 @@ def insert_entry(
             case_id=case,
             accepted=entry.accepted,
             received=moment,
-            model=entry.model,
+            model=_model_column(entry),
             model_sha256=entry.model_sha256,
             seconds=entry.seconds,
             tools=json.dumps(entry.tools),
@@ -155,8 +157,11 @@ def all_entries(connection: Connection, only: Collection[str] | None = None) -> 
 
 
 def _entry(row: RowMapping, parts: list[RowMapping]) -> Entry:
-    model = {"model": row["model"], "model_sha256": row["model_sha256"], "accepted": row["accepted"]}
-    found = (Correction(**{name: part[name] for name in _COLUMNS}, **model) for part in parts)
+    models = _models(row)
+    found = []
+    for part in parts:
+        how = {**models.get(part["label"], models[""]), "accepted": row["accepted"]}
+        found.append(Correction(**{name: part[name] for name in _COLUMNS}, **how))
     return Entry(
         id=row["id"],
         case=row["case_id"],
@@ -165,13 +170,33 @@ def _entry(row: RowMapping, parts: list[RowMapping]) -> Entry:
         shape=tuple(json.loads(row["shape"])),
         spacing=tuple(json.loads(row["spacing"])),
         accepted=row["accepted"],
-        model=row["model"],
-        model_sha256=row["model_sha256"],
+        **models[""],
         seconds=row["seconds"],
         tools=tuple(json.loads(row["tools"])),
         version=row["version"],
         corrections=tuple(sorted(found, key=_label)),
     )
+
+
+def _model_column(entry: Entry) -> str:
+    """What stands in the column ``model``: a name, or JSON where models are by class, "" being the acceptance itself.
+
+    The rows of corrections have no column for it.
+    """
+    models = {c.label: _model(c.model, c.model_sha256) for c in entry.corrections}
+    own = _model(entry.model, entry.model_sha256)
+    others = {label: model for label, model in models.items() if model != own}
+    return json.dumps({"": own, **others}) if others or entry.model.startswith("{") else entry.model
+
+
+def _models(row: RowMapping) -> dict[str, dict[str, str]]:
+    """The models by class, as :func:`_model_column` wrote them."""
+    column = row["model"]
+    return json.loads(column) if column.startswith("{") else {"": _model(column, row["model_sha256"])}
+
+
+def _model(name: str, sha256: str) -> dict[str, str]:
+    return {"model": name, "model_sha256": sha256}
 
 
 def _label(correction: Correction) -> str:

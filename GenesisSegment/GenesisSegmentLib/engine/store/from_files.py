@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from ... import __version__
-from ...core.classes import class_table, find_classes
+from ...core.classes import FIRST_OWN, class_slugs, class_table, find_classes
 from ...core.corrections import Acceptance, AcceptedClass, new_acceptance_id, now
 from ...core.errors import GeometryError, InputError
+from ...core.files import safe_name
 from ...core.geometry import Geometry
+from ...core.identity import patient_text
 from ...core.segmentation import BITS, Segmentation
 from ...core.volume import Volume
 from ..alignment import brought_together
@@ -32,7 +34,7 @@ def acceptance_from_files(
 
     ``classes`` are those that count as reviewed: by default all classes of the table that the labels were drawn for,
     marked or not. Names that the table lacks are structures of the person's own; their label map must name them.
-    ``proposed`` is what ``model`` had predicted. ``patient`` is by default the PatientID of a DICOM series.
+    ``proposed`` is what ``model`` had predicted. ``patient`` is by default what the headers of a DICOM series say.
 
     Raises:
         InputError: a file cannot be used, or a class is not in the labels.
@@ -55,7 +57,7 @@ def acceptance_from_files(
         id=new_acceptance_id(),
         volume=volume,
         classes=tuple(AcceptedClass(label, mask, before.get(label)) for label, mask in masks.items()),
-        patient=patient or _patient_id(volume),
+        patient=patient or _patient(volume),
         model=model,
         accepted=now(),
         version=__version__,
@@ -92,8 +94,10 @@ def _table_masks(found: Segmentation, listed: tuple[int, ...], path: Path) -> di
 
 
 def _proposals(path: Path, masks: dict[str, np.ndarray], geometry: Geometry) -> dict[str, np.ndarray]:
-    found = _on_grid(read_labels(path), geometry)
-    return {slug: found.mask(c) for c in found.classes if (slug := class_table()[c].slug) in masks}
+    own = tuple(label for label in masks if label not in class_slugs())
+    found = _on_grid(read_labels(path, tuple(safe_name(label, "structure") for label in own)), geometry)
+    labels = class_slugs() | {label: c for c, label in enumerate(own, FIRST_OWN)}
+    return {label: found.mask(labels[label]) for label in masks if labels[label] in found.classes}
 
 
 def _on_grid(labels: Labels, geometry: Geometry) -> Segmentation:
@@ -111,11 +115,12 @@ def _on_grid(labels: Labels, geometry: Geometry) -> Segmentation:
     return on_grid
 
 
-def _patient_id(volume: Volume) -> str:
-    """The PatientID of a DICOM series, or ""."""
+def _patient(volume: Volume) -> str:
+    """What tells the patient of a DICOM series apart, or ""."""
     if not volume.source.is_dicom or not volume.source.files:
         return ""
     import pydicom
 
-    dataset = pydicom.dcmread(volume.source.files[0], stop_before_pixels=True, specific_tags=["PatientID"])
-    return str(dataset.get("PatientID", "") or "")
+    tags = ["PatientID", "StudyInstanceUID"]
+    dataset = pydicom.dcmread(volume.source.files[0], stop_before_pixels=True, specific_tags=tags)
+    return patient_text(*(str(dataset.get(tag) or "") for tag in tags))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from collections import Counter
+from dataclasses import asdict, replace
 from typing import TypeVar
 
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
@@ -118,9 +119,11 @@ def _cases(connection: Connection) -> list[tuple[RowMapping, list[Entry]]]:
 def _latest(entries: list[Entry]) -> tuple[Correction, ...]:
     """The mask of each class that was accepted last; where two were at the same time, the one that came last."""
     found: dict[str, Correction] = {}
+    times: Counter[tuple[str, str]] = Counter()
     for entry in sorted(entries, key=lambda entry: as_instant(entry.accepted)):  # stable
         found |= {c.label: c for c in entry.corrections}
-    return tuple(found[label] for label in sorted(found))
+        times.update((c.label, c.mask) for c in entry.corrections)
+    return tuple(replace(c, times=times[label, c.mask]) for label, c in sorted(found.items()))
 
 
 def _summary(case: RowMapping, entries: list[Entry], known: dict[int, Patient]) -> CaseSummary:
@@ -151,4 +154,5 @@ def _described(entry: Entry) -> AcceptanceSummary:
         version=entry.version,
         changed_voxels={c.label: c.changed_voxels for c in entry.corrections},
         voxels={c.label: c.voxels for c in entry.corrections},
+        models={c.label: c.model for c in entry.corrections},
     )

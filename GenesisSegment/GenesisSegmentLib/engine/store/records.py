@@ -17,7 +17,8 @@ class Correction:
     """The accepted mask of one class that counts, as it is the latest one.
 
     ``mask`` and ``changed`` name blobs; ``changed`` is "" where no model had proposed the class. ``model`` and
-    ``model_sha256`` made the proposal. ``accepted`` is UTC in ISO 8601.
+    ``model_sha256`` made the proposal. ``accepted`` is UTC in ISO 8601. ``times`` says how often this very mask was
+    accepted.
     """
 
     label: str
@@ -28,6 +29,7 @@ class Correction:
     model: str = ""
     model_sha256: str = ""
     accepted: str = ""
+    times: int = 1
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class _Record:
     def accepted(self) -> str:
         """When the latest mask was accepted."""
         return max((c.accepted for c in self.corrections), default="")
+
+    @property
+    def confirmed(self) -> tuple[str, ...]:
+        """The labels whose mask was accepted more than once as it is: the person means it."""
+        return tuple(c.label for c in self.corrections if c.times > 1)
 
     def correction(self, label: str) -> Correction:
         """The correction of a reviewed class.
@@ -122,7 +129,7 @@ class CaseSummary:
 
 @dataclass(frozen=True)
 class AcceptanceSummary:
-    """One acceptance of a case: which classes, how many voxels were changed, how."""
+    """One acceptance of a case: which classes, who proposed each, how many voxels were changed, how."""
 
     id: str
     accepted: str
@@ -133,6 +140,7 @@ class AcceptanceSummary:
     version: str
     changed_voxels: dict[str, int]
     voxels: dict[str, int]
+    models: dict[str, str]
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ acceptances = Table(
     Column("case_id", ForeignKey("cases.id"), nullable=False, index=True),
     Column("accepted", String(40), nullable=False),
     Column("received", String(40), nullable=False),
+    # Of all classes, or JSON of those that have one of their own: see entries.py.
     Column("model", Text, nullable=False),
     Column("model_sha256", Text, nullable=False),
     Column("seconds", Float, nullable=False),

@@ -124,10 +124,13 @@ class CaseStore:
         return True
 
     def ingest(self, outbox: Outbox, job: Job | None = None) -> IngestReport:
-        """Takes all that waits in an outbox: see :func:`.ingest.ingest`."""
+        """Takes all that waits in an outbox: see :func:`.ingest.ingest`; and :func:`.scans.make_scans_known`, first."""
         from .ingest import ingest
+        from .scans import make_scans_known
 
-        return ingest(outbox, self.add, job or Job())
+        job = job or Job()
+        make_scans_known(self._engine, self._blobs, self._salt, job)
+        return ingest(outbox, self.add, job)
 
     def cases(self) -> tuple[CaseSummary, ...]:
         """All cases, in the order in which they came."""
@@ -299,8 +302,8 @@ class CaseStore:
                     changed=kept(mask_content(changed, geometry)) if changed is not None else "",
                     voxels=c.boxed.count,
                     changed_voxels=c.changed_voxels,
-                    model=acceptance.model,
-                    model_sha256=acceptance.model_sha256,
+                    model=c.model or acceptance.model,
+                    model_sha256=c.model_sha256 if c.model else acceptance.model_sha256,
                     accepted=accepted,
                 )
             )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ...core.errors import Cancelled, GenesisError, ResourceError
+from ...core.i18n import _, together
 from ...core.jobs import Job
 from ...core.learning_messages import Learn, Stage
 from ...core.lease import LOOK_S, Lease
@@ -19,7 +20,6 @@ LEARNING, WAITING, PAUSED, RESUMING = "learning", "waiting", "paused", "resuming
 _DEATHS = 3
 _GRACE_S = 0.4
 """Who cancels gets an answer within 0.7 s; see :class:`...core.watchdog.Limits`."""
-_KEPT = "What was learned so far is kept: the next round goes on from there."
 
 
 class Rounds:
@@ -70,8 +70,8 @@ class Rounds:
         try:
             return Child(self._argv, command)
         except OSError as error:
-            what = f"The process that learns could not be started: {error}"
-            raise GenesisError(what, "Check the set-up of GenesisSegment.") from error
+            what = _("The process that learns could not be started: {reason}").format(reason=error)
+            raise GenesisError(what, _("Check the set-up of GenesisSegment.")) from error
 
     def _follow(self, run: _Run, job: Job) -> Event | None:
         """The last word of a process; None where it died without one."""
@@ -110,7 +110,7 @@ class Rounds:
         run.brake.end()
         if not is_over and not self._is_leaving:
             self._on_abandoned()
-        raise Cancelled("The model in use stays as it is.")
+        raise Cancelled(_("The model in use stays as it is."))
 
 
 class _Run:
@@ -149,12 +149,18 @@ class _Run:
 
 
 def _lost(ended: Ended | None, steps: int) -> GenesisError:
-    kept = _KEPT if steps else "Nothing was changed."
+    kept = (
+        _("What was learned so far is kept: the next round goes on from there.") if steps else _("Nothing was changed.")
+    )
     if ended is not None and ended.is_out_of_memory:
         return ResourceError(
-            "The process that learns was ended, probably because the memory ran out.",
-            f"Close other programs, or learn the head only; then try again. {kept}",
+            _("The process that learns was ended, probably because the memory ran out."),
+            _("Close other programs, or learn the head only; then try again. {kept}").format(kept=kept),
         )
-    said = f" Its last words: {ended.words}" if ended is not None and ended.words else ""
+    said = _("Its last words: {words}").format(words=ended.words) if ended is not None and ended.words else ""
     code = ended.code if ended is not None else None
-    return GenesisError(f"The process that learns ended unexpectedly (exit code {code}).{said}", f"Try again. {kept}")
+    what = _("The process that learns ended unexpectedly (exit code {code}).").format(code=str(code))
+    return GenesisError(
+        together(what, said),
+        _("Try again. {kept}").format(kept=kept),
+    )

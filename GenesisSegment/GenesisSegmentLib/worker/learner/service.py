@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.errors import GenesisError
 from ...core.home import DATABASE_NAME, store_folder
+from ...core.i18n import _
 from ...core.jobs import Job
 from ...core.learning_messages import (
     Ingest,
@@ -55,7 +56,10 @@ class LearnerService:
         job.check()
         handler = self._handlers.get(type(command))
         if handler is None:
-            raise GenesisError(f"The process that learns cannot do {command.type}.", "Update GenesisSegment.")
+            raise GenesisError(
+                _("The process that learns cannot do {command}.").format(command=command.type),
+                _("Update GenesisSegment."),
+            )
         return handler(command, job, send)
 
     def rest(self) -> None:
