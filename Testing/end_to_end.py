@@ -336,6 +336,7 @@ class Session:
             if box.enabled and box.checked != (key in formats):
                 box.click()
         self.host.click("exportButton")
+        self.wait(lambda: self.view.status.kind != "busy")
         assert self.view.status.kind == "good", self.message
         return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 

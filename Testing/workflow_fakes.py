@@ -33,7 +33,7 @@ from GenesisSegmentLib.core.reports import DeviceInfo, LayerFile, MeasurementRow
 from GenesisSegmentLib.core.volume import Source, Volume
 from GenesisSegmentLib.core.workflow.catalogue import catalogue_models
 from GenesisSegmentLib.core.workflow.controller import Controller
-from GenesisSegmentLib.core.workflow.ports import Package, SceneParameters, SegmentState, SetupReport, Snapshot
+from GenesisSegmentLib.core.workflow.ports import Guarded, Package, SceneParameters, SegmentState, SetupReport, Snapshot
 
 SHAPE = (5, 4, 3)
 CPU = DeviceInfo("cpu", "x86_64, 8 threads", 12_000_000_000, 16_000_000_000)
@@ -73,6 +73,8 @@ class FakeScene:
         self.dicom: set[str] = set()
         self.taken: tuple[str, ...] = ()
         """Names of protected segments that something was taken from."""
+        self.unmarked: tuple[str, ...] = ()
+        """Names of those whose marks undo took."""
         self.results: dict[str, str] = {}
         self.rows: dict[str, list[SegmentState]] = {}
         self.overlaps: tuple[tuple[int, int], ...] = ()
@@ -80,6 +82,9 @@ class FakeScene:
         self.calls: list[tuple] = []
         self.written: list[tuple[str, str]] = []
         """Fingerprint of the snapshot and of the volume at the time of each write."""
+        self.surfaces: set[str] = set()
+        """Segmentations that 3D shows, and those whose surfaces were taken away."""
+        self.suspended: set[str] = set()
         self.refusing: set[str] = set()
         """Methods that raise."""
         self.when_writing = lambda: None
@@ -171,15 +176,15 @@ class FakeScene:
     def set_reviewed(self, segmentation_id, segment_id, is_reviewed) -> None:
         self._change(segmentation_id, segment_id, is_reviewed=is_reviewed)
 
-    def guarding(self, segmentation_id) -> Pieces[tuple[str, ...]]:
-        yield
-        taken, self.taken = self.taken, ()
+    def guarding(self, segmentation_id, is_in_editor) -> Pieces[Guarded]:
+        yield from self._in_pieces()
+        taken, self.taken, unmarked, self.unmarked = self.taken, (), self.unmarked, ()
         if taken:
             self.calls.append(("put_back", taken))
-        return taken
+        return Guarded(taken, unmarked, bool(taken) and not is_in_editor)
 
     def forget_guarded(self) -> None:
-        self.taken = ()
+        self.taken = self.unmarked = ()
 
     def set_visible(self, segmentation_id, segment_id, is_visible) -> None:
         self._change(segmentation_id, segment_id, is_visible=is_visible)
@@ -193,32 +198,65 @@ class FakeScene:
     def show_proposal(self, segmentation_id, is_shown) -> None:
         self.calls.append(("show_proposal", is_shown))
 
-    def show_difference(self, segmentation_id, segment_id) -> None:
+    def showing_difference(self, segmentation_id, segment_id) -> Pieces[None]:
+        yield from self._in_pieces()
+        self._refuse("showing_difference")
         self.calls.append(("show_difference", segment_id))
 
-    def suspend_3d(self, segmentation_id, is_suspended) -> None:
-        self.calls.append(("suspend_3d", is_suspended))
+    def hide_difference(self, segmentation_id) -> None:
+        self.calls.append(("hide_difference", segmentation_id))
+
+    def suspend_3d(self, segmentation_id) -> None:
+        self.calls.append(("suspend_3d", segmentation_id))
+        self.suspended |= self.surfaces
+        self.surfaces = set()
+
+    def is_3d_suspended(self, segmentation_id) -> bool:
+        return segmentation_id in self.suspended
 
     def update_3d(self, segmentation_id) -> None:
         self.calls.append(("update_3d", segmentation_id))
+        self.surfaces.add(segmentation_id)
+        self.suspended.discard(segmentation_id)
 
     def finding_overlaps(self, segmentation_id):
         yield from self._in_pieces()
         return self.overlaps
 
-    def export(self, segmentation_id, volume_id, request):
+    def preparing_export(self, segmentation_id, volume_id, request) -> Pieces[FakeExport]:
+        yield from self._in_pieces()
         self._refuse("export")
-        self.calls.append(("export", request))
-        return tuple(request.folder / f"result.{key}" for key in request.formats)
+        self.calls.append(("prepare_export", segmentation_id))
+        return FakeExport(self, request)
 
     def load_parameters(self) -> SceneParameters:
-        return self.parameters
+        kept = self.parameters
+        return kept if kept.volume_id in self.fingerprints else replace(kept, volume_id=None)
 
     def save_parameters(self, parameters) -> None:
         self.parameters = parameters
 
     def names(self) -> list[str]:
         return [call[0] for call in self.calls]
+
+
+class FakeExport:
+    """What the scene copied; its files are written in pieces, or given up between them."""
+
+    def __init__(self, scene: FakeScene, request) -> None:
+        self._scene, self._request = scene, request
+
+    def writing(self, report) -> Pieces[tuple[Path, ...]]:
+        is_done = False
+        try:
+            for n, key in enumerate(self._request.formats):
+                report(f"Exporting: {key}", n / len(self._request.formats))
+                yield from self._scene._in_pieces()
+            self._scene._refuse("writing")
+            is_done = True
+        finally:
+            self._scene.calls.append(("export" if is_done else "give_up", self._request))
+        return tuple(self._request.folder / f"result.{key}" for key in self._request.formats)
 
 
 class ScriptedWorker:

@@ -212,7 +212,7 @@ def test_onnx_advances_by_the_pace_of_a_trial_and_then_truly_in_the_head(slow) -
 def test_an_estimate_that_was_too_short_waits_at_nine_tenths(slow) -> None:
     runtime, session = slow(1e-7)
     runtime.logits(np.zeros((30, 30, 30), np.float32), (0,))
-    session.pace = 1e-5
+    session.pace, runtime._pace = 1e-5, 1e-7  # what is measured on a busy machine may be longer
     told: list[float] = []
     runtime.logits(np.zeros((30, 30, 30), np.float32), (0,), told.append)
     assert told == sorted(told)

@@ -179,9 +179,10 @@ def longest_line(piece, spacing, reach):
         length = float(np.linalg.norm((a - b) * spacing))
         if length > longest:
             line = a + np.linspace(0.02, 0.98, 49)[:, None] * (b - a)
-            # Half-way between pixels a point lies in both.
-            around = [allowed[tuple(np.floor(line + nudge).astype(int).T)] for nudge in (0.499, 0.501)]
-            if np.minimum(*around).max() <= reach:
+            # Half-way between pixels a point lies in both, between four in all of them.
+            nudges = itertools.product((0.499, 0.501), repeat=2) if reach else ((0.499, 0.499), (0.501, 0.501))
+            around = [allowed[tuple(np.floor(line + nudge).astype(int).T)] for nudge in nudges]
+            if np.min(around, axis=0).max() <= reach:
                 longest = length
     return longest
 

@@ -385,21 +385,38 @@ def test_reset_of_an_emptied_segment_works(editor, node, scene):
 # --- surfaces
 
 
-def test_surfaces_pause_while_editing_and_come_back(editor, node, scene):
+def test_surfaces_are_away_while_editing_until_they_are_asked_for(editor, node, scene):
     scene.update_3d(node.GetID())
     assert surfaces.has_surfaces(node)
-    scene.suspend_3d(node.GetID(), True)
+    scene.suspend_3d(node.GetID())
     editor.write(node, "liver", adding())
     assert not surfaces.has_surfaces(node)
-    scene.suspend_3d(node.GetID(), False)
+    assert scene.is_3d_suspended(node.GetID())
+    scene.update_3d(node.GetID())
     assert surfaces.has_surfaces(node)
+    assert not scene.is_3d_suspended(node.GetID())
     assert node.GetClosedSurfaceInternalRepresentation("liver").GetNumberOfPoints() > 0
 
 
-def test_surfaces_that_were_not_there_do_not_appear(node, scene):
-    scene.suspend_3d(node.GetID(), True)
-    scene.suspend_3d(node.GetID(), False)
-    assert not surfaces.has_surfaces(node)
+def test_surfaces_that_were_not_there_were_not_put_away(node, scene):
+    scene.suspend_3d(node.GetID())
+    assert not scene.is_3d_suspended(node.GetID())
+
+
+def test_surfaces_that_somebody_else_made_are_not_put_away_any_more(node, scene):
+    scene.update_3d(node.GetID())
+    scene.suspend_3d(node.GetID())
+    node.CreateClosedSurfaceRepresentation()
+    assert not scene.is_3d_suspended(node.GetID())
+
+
+@pytest.mark.parametrize(
+    "show", [lambda scene, node: scene.update_3d(node), lambda scene, node: scene.set_visible(node, "liver", True)]
+)
+def test_what_is_shown_gets_a_display_where_somebody_removed_it(app, node, scene, show):
+    app.scene.RemoveNode(node.GetDisplayNode())
+    show(scene, node.GetID())
+    assert node.GetDisplayNode().GetSegmentVisibility("liver")
 
 
 # --- segments on another lattice than the CT

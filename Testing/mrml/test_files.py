@@ -19,9 +19,10 @@ from GenesisSegmentLib.core.workflow.ports import ExportRequest
 from GenesisSegmentLib.engine.export import write_segmentation
 from GenesisSegmentLib.engine.images.sitk import geometry_from_sitk, voxels_from_sitk
 from GenesisSegmentLib.engine.labels import read_labels
-from GenesisSegmentLib.mrml.arrays import label_image
+from GenesisSegmentLib.mrml.arrays import image_matrix, label_image, start_of, voxels
 from GenesisSegmentLib.mrml.nodes import volume_of
 from GenesisSegmentLib.mrml.reading import read_mask, read_segmentation
+from GenesisSegmentLib.mrml.tags import tag_of
 from GenesisSegmentLib.mrml.volumes import placement
 from mrml_builders import (
     LIVER,
@@ -270,22 +271,59 @@ def test_dicom_is_left_to_the_writer_that_is_given(app, editor, tmp_path):
 
     seen = []
 
-    def write(node, volume, folder):
-        seen.append((node, volume))
-        (folder / "seg.dcm").write_bytes(b"DICM")
-        return [folder / "seg.dcm"]
+    def write(node, volume, file):
+        seen.append((node.GetName(), node.GetScene(), volume_of(node), volume))
+        file.write_bytes(b"DICM")
 
     scene = Scene(app.scene, editor, write)
     node = segment(scene, add_dicom_volume(app))
-    assert export(scene, node, tmp_path, "dicom") == (tmp_path / "seg.dcm",)
-    assert (tmp_path / "seg.dcm").read_bytes() == b"DICM"
-    assert seen == [(node, volume_of(node))]
+    before = app.scene.GetNumberOfNodes()
+    assert export(scene, node, tmp_path, "dicom") == (tmp_path / "CT.dcm",)
+    assert (tmp_path / "CT.dcm").read_bytes() == b"DICM"
+    assert seen == [(node.GetName(), app.scene, volume_of(node), volume_of(node))]
+    assert app.scene.GetNumberOfNodes() == before
+
+
+@pytest.mark.parametrize("case", ["moved after the first run", "put under a transform", "still"])
+def test_dicom_writer_finds_the_voxels_where_the_files_of_the_ct_are(app, editor, tmp_path, case):
+    """It ignores transforms, as Slicer's does: ``GenerateMergedLabelmapForAllSegments`` of the node itself."""
+    from GenesisSegmentLib.mrml.scene import Scene
+
+    found = {}
+
+    def write(node, volume, file):
+        for index, name in ((LIVER, "liver"), (SPLEEN, "spleen")):
+            merged, ids = slicer.vtkOrientedImageData(), vtk.vtkStringArray()
+            ids.InsertNextValue(name)
+            node.GenerateMergedLabelmapForAllSegments(merged, 0, None, ids)
+            values = voxels(merged)
+            place = image_matrix(merged) @ [*(np.argwhere(values).mean(axis=0) + start_of(merged)), 1]
+            found[index] = place[:3], int(np.count_nonzero(values))
+        file.write_bytes(b"DICM")
+
+    scene = Scene(app.scene, editor, write)
+    volume = add_volume(app, start=(5, 3, -2))
+    volume.SetAttribute("DICOM.instanceUIDs", "1.2.3")
+    files = placement(volume).geometry
+    node = segment(scene, volume)
+    if case != "still":
+        transform = add_transform(app, parent=add_transform(app))
+        volume.SetAndObserveTransformNodeID(transform.GetID())
+    if case == "moved after the first run":
+        assert segment(scene, volume) is node
+        assert node.GetTransformNodeID() is None
+    elif case == "put under a transform":
+        node.SetAndObserveTransformNodeID(transform.GetID())
+    export(scene, node, tmp_path, "dicom")
+    for index, (place, count) in found.items():
+        np.testing.assert_allclose(place, world_centroid(masks_of_a_patient()[index], files), atol=0.01)
+        assert count == masks_of_a_patient()[index].sum()
 
 
 def test_nothing_is_written_where_the_dicom_writer_fails(app, editor, tmp_path):
     from GenesisSegmentLib.mrml.scene import Scene
 
-    def fail(_node, _volume, _folder):
+    def fail(_node, _volume, _file):
         raise OutputError("The exporter failed.", "")
 
     scene = Scene(app.scene, editor, fail)
@@ -302,3 +340,68 @@ def test_nothing_is_written_where_the_dicom_writer_fails(app, editor, tmp_path):
 def test_names_of_devices_are_no_file_names(app, scene, tmp_path, name, stem):
     (path,) = export(scene, segment(scene, add_volume(app, name=name)), tmp_path, "seg.nrrd")
     assert path == tmp_path / f"{stem}.seg.nrrd"
+
+
+# --- Nothing that is there is replaced or mixed
+
+
+def test_export_of_another_patient_of_the_same_name_leaves_the_first_one_alone(app, scene, node, tmp_path):
+    first = export(scene, node, tmp_path, "seg.nrrd", "nii.gz", "stl")
+    before = {path: path.read_bytes() for path in first}
+    masks = {LIVER: box_mask(SHAPE, (2, 5), (2, 5), (2, 5))}
+    second = export(scene, segment(scene, add_volume(app, name="Jane: CT/1"), masks), tmp_path, "seg.nrrd", "stl")
+    assert {path: path.read_bytes() for path in first} == before
+    names = [path.relative_to(tmp_path).as_posix() for path in second]
+    assert names == ["Jane_CT_1_2.seg.nrrd", "Jane_CT_1_2_stl/liver.stl"]
+    assert read_labels(second[0]).segmentation.mask(LIVER).sum() == masks[LIVER].sum()
+
+
+def test_mesh_folder_holds_the_segments_of_its_own_export_alone(scene, node, tmp_path):
+    export(scene, node, tmp_path, "obj")
+    node.GetSegmentation().RemoveSegment("spleen")
+    paths = export(scene, node, tmp_path, "obj")
+    assert {path.name for path in paths} == {path.name for path in paths[0].parent.iterdir()}
+    assert "spleen.obj" not in {path.name for path in paths}
+
+
+def test_voxels_of_other_lattices_and_beyond_the_ct_are_in_the_segmentation_file(app, scene, node, tmp_path):
+    place = placement(volume_of(node))
+    own = slicer.vtkSegment()
+    own.SetName("Outside")
+    start = tuple(np.add(place.start, (-3, 2, 1)))
+    own.AddRepresentation("Binary labelmap", label_image(np.ones((4, 3, 2), np.uint8), place.matrix, start))
+    node.GetSegmentation().AddSegment(own, "outside")
+    (path,) = export(scene, node, tmp_path, "seg.nrrd")
+    loaded = app.scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    loaded.AddDefaultStorageNode(str(path))
+    assert loaded.GetStorageNode().ReadData(loaded)
+    image = slicer.vtkOrientedImageData()
+    assert loaded.GetBinaryLabelmapRepresentation("outside", image)
+    found = np.argwhere(voxels(image)) + start_of(image)
+    assert len(found) == 24
+    middle = (place.to_world @ place.matrix @ [*np.add(start, (1.5, 1, 0.5)), 1])[:3]
+    np.testing.assert_allclose((image_matrix(image) @ [*found.mean(axis=0), 1])[:3], middle, atol=0.01)
+    read = read_segmentation(loaded, place.geometry)
+    np.testing.assert_array_equal(read.mask(LIVER), masks_of_a_patient()[LIVER])
+
+
+def test_tags_of_segments_are_in_the_segmentation_file(app, scene, node, tmp_path):
+    segment_of_mine = node.GetSegmentation().GetSegment("spleen")
+    segment_of_mine.SetTag("Somebody.Else", "kept as it is")
+    segment_of_mine.SetName("Größe µ")
+    (path,) = export(scene, node, tmp_path, "seg.nrrd")
+    loaded = app.scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    loaded.AddDefaultStorageNode(str(path))
+    assert loaded.GetStorageNode().ReadData(loaded)
+    read = loaded.GetSegmentation().GetSegment("spleen")
+    assert (tag_of(read, "Somebody.Else"), read.GetName()) == ("kept as it is", "Größe µ")
+
+
+def test_segmentation_without_voxels_is_written_and_read(app, scene, tmp_path):
+    volume = add_volume(app)
+    node = segment(scene, volume)
+    for segment_id in ("spleen", "kidney_right", "liver", "liver_tumor"):
+        image = node.GetSegmentation().GetSegment(segment_id).GetRepresentation("Binary labelmap")
+        voxels(image)[...] = 0
+    (path,) = export(scene, node, tmp_path, "seg.nrrd")
+    assert read_labels(path).segmentation.bits.sum() == 0

@@ -28,6 +28,8 @@ def reopened(app, scene, editor, tmp_path):
     editor.write(node, "spleen", Edit(BOX, np.ones(BOX.shape, bool), np.zeros(BOX.shape, bool)))
     scene.set_locked(node.GetID(), "liver", True)
     scene.set_reviewed(node.GetID(), "spleen", True)
+    scene.update_3d(node.GetID())
+    scene.suspend_3d(node.GetID())
     scene.save_parameters(SceneParameters(volume.GetID(), node.GetID(), (6, 27), (27, 6)))
     bits = read_segmentation(node, placement(volume).geometry).bits
     path = tmp_path / "case.mrb"
@@ -68,6 +70,17 @@ def test_proposal_table_and_parameters_are_there(reopened, scene):
     kept = scene.load_parameters()
     assert kept == SceneParameters(volume_of(node).GetID(), node.GetID(), (6, 27), (27, 6))
     assert scene.segmentation_of(volume_of(node).GetID()) == node.GetID()
+
+
+def test_surfaces_that_were_put_away_for_editing_can_be_asked_for(reopened, scene):
+    node, _ = reopened
+    assert not node.GetSegmentation().ContainsRepresentation("Closed surface")
+    assert scene.is_3d_suspended(node.GetID())
+
+
+def test_nodes_that_could_not_be_read_are_not_among_the_parameters(scene):
+    scene.save_parameters(SceneParameters("vtkMRMLScalarVolumeNode9", "vtkMRMLSegmentationNode9", (6, 27), (27, 6)))
+    assert scene.load_parameters() == SceneParameters(None, None, (6, 27), (27, 6))
 
 
 def test_correction_goes_on_with_undo(reopened, editor, scene):

@@ -8,6 +8,7 @@ import pytest
 from GenesisSegmentLib.core.classes import class_table
 from GenesisSegmentLib.core.errors import InputError
 from GenesisSegmentLib.core.geometry import Box
+from GenesisSegmentLib.core.pieces import finished
 from GenesisSegmentLib.mrml.editing import Edit
 from GenesisSegmentLib.mrml.nodes import DIFFERENCE, PROPOSAL, parts_of, volume_of
 from GenesisSegmentLib.mrml.proposal import proposal_of, proposed_mask
@@ -137,8 +138,20 @@ def test_difference_shows_what_was_added_and_removed_in_place(app, editor, scene
     assert colors[0][1] > colors[0][0]
     assert colors[1][0] > colors[1][1]
     assert not shown.GetSaveWithScene()
-    scene.show_difference(node.GetID(), None)
+    scene.hide_difference(node.GetID())
     assert parts_of(app.scene, volume.GetID(), DIFFERENCE) == []
+
+
+def test_difference_is_made_in_pieces_and_anew_where_something_changes_meanwhile(app, editor, scene, node):
+    editor.write(node, "spleen", edit_of(Box((1, 2, 3), (4, 5, 12))))
+    volume, work = volume_of(node), scene.showing_difference(node.GetID(), "spleen")
+    for _n in range(4):
+        next(work)
+        assert parts_of(app.scene, volume.GetID(), DIFFERENCE) == []
+    editor.write(node, "spleen", edit_of(Box((1, 2, 3), (4, 5, 7)), add=False))
+    finished(work)
+    (shown,) = parts_of(app.scene, volume.GetID(), DIFFERENCE)
+    np.testing.assert_array_equal(mask(shown, "added", volume), box_mask(SHAPE, (1, 4), (2, 5), (7, 12)))
 
 
 # --- Undo of a run

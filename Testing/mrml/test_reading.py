@@ -14,6 +14,7 @@ from vtk.util.numpy_support import vtk_to_numpy
 from builders import an_oblique_geometry
 from GenesisSegmentLib.core.errors import GeometryError
 from GenesisSegmentLib.core.geometry import Box
+from GenesisSegmentLib.core.pieces import finished
 from GenesisSegmentLib.core.segmentation import pack
 from GenesisSegmentLib.core.workflow.ports import ExportRequest
 from GenesisSegmentLib.mrml.arrays import label_image
@@ -21,11 +22,11 @@ from GenesisSegmentLib.mrml.nodes import volume_of
 from GenesisSegmentLib.mrml.reading import (
     Single,
     box_around,
-    read_label_map,
+    painting,
     read_mask,
     read_segmentation,
 )
-from GenesisSegmentLib.mrml.stored import Stored
+from GenesisSegmentLib.mrml.stored import Stored, stored_images
 from GenesisSegmentLib.mrml.volumes import placement
 from GenesisSegmentLib.mrml.writing import binary
 from mrml_builders import (
@@ -148,8 +149,9 @@ def test_label_map_is_painted_in_the_order_that_is_given(app, scene):
     volume = add_volume(app)
     node, masks = segment(scene, volume), masks_of_a_patient()
     grid = placement(volume).geometry
-    over = read_label_map(node, grid, [("liver", 6), ("spleen", 1), ("liver_tumor", 27)])
-    under = read_label_map(node, grid, [("liver_tumor", 27), ("liver", 6), ("spleen", 1)])
+    images = stored_images(node, grid)
+    over = finished(painting(images, grid.shape, [("liver", 6), ("spleen", 1), ("liver_tumor", 27)]))
+    under = finished(painting(images, grid.shape, [("liver_tumor", 27), ("liver", 6), ("spleen", 1)]))
     assert (over[masks[LIVER_TUMOR]] == 27).all()
     assert (under[masks[LIVER]] == 6).all()
     assert not (under == 27).any()

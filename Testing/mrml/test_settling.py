@@ -64,6 +64,8 @@ def test_file_exported_right_after_a_stroke_has_the_locked_structure_whole(
     paint(editor, node, volume)
     assert (mask(node, volume, "kidney_right") != before).any(), "Slicer's brush does not know of locks"
     controller.export()
+    while controller.view.is_working:
+        controller.tick()
     (file,) = controller.view.export.last_files
     written = app.scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     written.AddDefaultStorageNode(file)
@@ -75,6 +77,9 @@ def test_structure_unlocked_right_after_a_stroke_is_whole(controller, editor, no
     before = mask(node, volume, "kidney_right")
     paint(editor, node, volume)
     controller.set_locked("kidney_right", False)
+    while controller.view.is_working:
+        controller.tick()
+    assert not any(row.segment.is_locked for row in controller.view.correct.rows)
     np.testing.assert_array_equal(mask(node, volume, "kidney_right"), before)
 
 

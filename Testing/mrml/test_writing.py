@@ -300,7 +300,7 @@ def test_failure_at_any_later_step_leaves_the_scene_as_it_was(app, scene, monkey
     assert state_of_scene(app) == before
 
 
-def test_failure_brings_surfaces_back(app, scene, monkeypatch):
+def test_failure_leaves_surfaces_away_and_says_so(app, scene, monkeypatch):
     from GenesisSegmentLib.mrml import scene as module
 
     volume = add_volume(app)
@@ -309,7 +309,8 @@ def test_failure_brings_surfaces_back(app, scene, monkeypatch):
     monkeypatch.setattr(module, "write_table", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         segment(scene, volume)
-    assert node.GetSegmentation().ContainsRepresentation("Closed surface")
+    assert not node.GetSegmentation().ContainsRepresentation("Closed surface")
+    assert scene.is_3d_suspended(node.GetID())
 
 
 def test_result_over_shown_surfaces_makes_none_until_they_are_wanted(app, scene):
@@ -318,7 +319,8 @@ def test_result_over_shown_surfaces_makes_none_until_they_are_wanted(app, scene)
     scene.update_3d(node.GetID())
     segment(scene, volume)
     assert not node.GetSegmentation().ContainsRepresentation("Closed surface")
-    scene.suspend_3d(node.GetID(), False)
+    assert scene.is_3d_suspended(node.GetID())
+    scene.update_3d(node.GetID())
     assert node.GetSegmentation().ContainsRepresentation("Closed surface")
 
 

@@ -138,6 +138,7 @@ def test_result_is_written_and_comes_back_with_the_scene(slicer_bench, start, tm
     for text in ("Label map (.nii.gz) with value table", "Measurements (.csv)"):
         boxes[text].click()
     host.click("exportButton")
+    slicer_bench.wait_until(lambda: host.ui.progressFrame.isHidden(), PATIENCE_S)
     written = sorted(file.name for file in out.iterdir())
     assert "CT.seg.nrrd" in written, host.ui.statusLabel.text
     assert {"CT.nii.gz", "CT.csv"} <= set(written)

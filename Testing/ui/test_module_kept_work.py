@@ -1,4 +1,5 @@
-"""What keeps the person's work: Undo takes back what the model wrote too, and no tool works on what is locked."""
+"""What keeps the person's work: Undo takes back what the model wrote too, but no mark, and no tool, whichever module it
+is used in, changes what is locked or reviewed."""
 
 from __future__ import annotations
 
@@ -30,6 +31,7 @@ class Case:
         host.ui.segmentEditorWidget.saveStateForUndo()
         update = bench.slicer.util.updateSegmentBinaryLabelmapFromArray
         update(self.own, self.node, "liver", self.volume)
+        bench.pump(300)
         host.click("editButton")
         bench.wait_until(lambda: host.ui.segmentsTable.cellWidget(1, 5).enabled, PATIENCE_S)
 
@@ -39,8 +41,11 @@ class Case:
 
     @property
     def changed(self):
+        return self.row("liver").segment.changed_voxels
+
+    def row(self, segment_id):
         rows = self.host.widget.panel.controller.view.correct.rows
-        return next(row.segment.changed_voxels for row in rows if row.segment.segment_id == "liver")
+        return next(row for row in rows if row.segment.segment_id == segment_id)
 
     def again(self):
         self.host.click("segmentButton")
@@ -55,9 +60,11 @@ def case(slicer_bench, start):
 def test_undo_takes_a_reset_back_then_the_stroke_before_it_and_redo_goes_forth(case):
     ui = case.host.ui
     ui.segmentsTable.cellWidget(1, 5).click()
+    rest(case)
     assert (case.liver == case.proposed).all()
     case.host.click("undoButton")
     assert (case.liver == case.own).all()
+    rest(case)
     assert case.changed > 0
     case.host.click("redoButton")
     assert (case.liver == case.proposed).all()
@@ -76,10 +83,12 @@ def test_undo_takes_a_second_run_back_and_the_proposal_can_still_be_used(case):
     assert "Undo brings the structures from before this run back." in ui.statusLabel.text
     case.host.click("undoButton")
     assert (case.liver == case.own).all()
+    rest(case)
     assert case.changed == (case.proposed != case.own).sum()
     case.host.click("showDifferenceCheckBox")
     assert ui.statusLabel.text == "The last change of the structures was taken back."
     ui.segmentsTable.cellWidget(1, 5).click()
+    rest(case)
     assert (case.liver == case.proposed).all()
 
 
@@ -103,23 +112,118 @@ def test_undo_says_why_it_cannot_be_used(slicer_bench, start):
     assert ui.redoButton.toolTip == "Nothing was taken back."
 
 
-@pytest.mark.parametrize("first", ["segment", "effect", "lock"])
-def test_no_tool_can_be_active_on_a_locked_segment(slicer_bench, case, first):
+@pytest.mark.parametrize("first", ["segment", "effect", "mark"])
+@pytest.mark.parametrize(("mark", "word"), [("set_locked", "locked"), ("set_reviewed", "reviewed")])
+def test_no_tool_can_be_active_on_a_protected_segment(slicer_bench, case, first, mark, word):
     host, controller = case.host, case.host.widget.panel.controller
     editor = host.ui.segmentEditorWidget
     host.click("editButton")
-    if first != "lock":
-        controller.set_locked("liver", True)
+    if first != "mark":
+        getattr(controller, mark)("liver", True)
     steps = [lambda: controller.select_segment("liver"), lambda: editor.setActiveEffectByName("Paint")]
     for step in reversed(steps) if first == "effect" else steps:
         step()
-    if first == "lock":
+    if first == "mark":
         assert editor.mrmlSegmentEditorNode().GetActiveEffectName() == "Paint"
-        controller.set_locked("liver", True)
+        getattr(controller, mark)("liver", True)
     slicer_bench.pump(0)
     assert not editor.mrmlSegmentEditorNode().GetActiveEffectName()
-    assert "Liver is locked" in host.ui.correctNoteLabel.text
+    assert f"Liver is {word}, so no tool can be used on it." in host.ui.correctNoteLabel.text
     controller.select_segment("kidney_right")
     editor.setActiveEffectByName("Paint")
     slicer_bench.pump(0)
     assert editor.mrmlSegmentEditorNode().GetActiveEffectName() == "Paint"
+
+
+def rest(case):
+    """Waits until what others did has been looked at."""
+    case.bench.pump(300)
+    case.bench.wait_until(lambda: not case.host.widget.panel.controller.view.is_working, PATIENCE_S)
+
+
+@pytest.mark.parametrize("is_key", [False, True])
+def test_undo_keeps_the_marks_of_what_it_does_not_change(case, is_key):
+    controller, row = case.host.widget.panel.controller, lambda: case.row("kidney_right")
+    case.host.click("editButton")
+    controller.set_reviewed("kidney_right", True)
+    controller.set_locked("kidney_right", True)
+    rest(case)
+    case.host.ui.segmentEditorWidget.undo() if is_key else case.host.click("undoButton")
+    assert (case.liver == case.proposed).all()
+    case.bench.wait_until(lambda: row().lock.is_checked and row().review.is_checked, PATIENCE_S)
+    rest(case)
+    case.host.ui.segmentEditorWidget.redo() if is_key else case.host.click("redoButton")
+    assert (case.liver == case.own).all()
+    rest(case)
+    assert (row().lock.is_checked, row().review.is_checked) == (True, True)
+
+
+def test_undo_names_what_is_no_longer_reviewed_because_of_it(case):
+    case.host.widget.panel.controller.set_reviewed("liver", True)
+    rest(case)
+    case.host.click("undoButton")
+    rest(case)
+    assert case.host.ui.statusLabel.text.endswith("changed by Undo or Redo, or removed: Liver.")
+    assert not case.row("liver").review.is_checked
+
+
+def test_what_another_module_changes_in_a_locked_segment_is_put_back_there_and_can_be_had_by_undo(case):
+    host, update = case.host, case.bench.slicer.util.updateSegmentBinaryLabelmapFromArray
+    host.widget.panel.controller.set_locked("liver", True)
+    rest(case)
+    host.exit()
+    update(np.zeros_like(case.own), case.node, "liver", case.volume)
+    case.bench.wait_until(lambda: (case.liver == case.own).all(), PATIENCE_S)
+    rest(case)
+    case.bench.wait_until(lambda: not host.widget.panel._timer.active, PATIENCE_S)
+    host.enter()
+    assert "put back: Liver. Undo brings the change back" in host.ui.statusLabel.text
+    host.click("undoButton")
+    rest(case)
+    assert not case.liver.any()
+    assert not case.row("liver").lock.is_checked
+    assert "No longer locked or reviewed" in host.ui.statusLabel.text
+
+
+def import_scene(bench, path, *nodes):
+    """Reads a scene of these nodes into the one that is open."""
+    other = bench.slicer.vtkMRMLScene()
+    for node in nodes:
+        other.AddNode(node)
+    other.SetURL(str(path))
+    assert other.Commit()
+    bench.scene.SetURL(str(path))
+    assert bench.scene.Import()
+    bench.pump(0)
+
+
+def test_undo_is_kept_when_another_scene_is_read_into_this_one(case, tmp_path):
+    import_scene(case.bench, tmp_path / "other.mrml", case.bench.slicer.vtkMRMLLinearTransformNode())
+    assert case.host.ui.undoButton.enabled
+    case.host.click("undoButton")
+    assert (case.liver == case.proposed).all()
+
+
+def an_editor_of_another_scene(bench, host):
+    node = bench.slicer.vtkMRMLSegmentEditorNode()
+    node.SetSingletonTag(host.ui.segmentEditorWidget.mrmlSegmentEditorNode().GetSingletonTag())
+    return node
+
+
+def test_editor_works_on_the_result_again_after_a_scene_that_is_read_took_it_away(slicer_bench, start, tmp_path):
+    host = start()
+    a_ct(slicer_bench)
+    segment(slicer_bench, host)
+    import_scene(slicer_bench, tmp_path / "other.mrml", an_editor_of_another_scene(slicer_bench, host))
+    assert host.ui.segmentEditorWidget.segmentationNode() is result_of(slicer_bench, host)
+
+
+def test_undo_is_not_offered_where_a_scene_that_is_read_takes_the_editor_away(case, tmp_path):
+    import_scene(case.bench, tmp_path / "other.mrml", an_editor_of_another_scene(case.bench, case.host))
+    assert not case.host.ui.undoButton.enabled
+    assert case.host.ui.undoButton.toolTip == "Nothing was changed yet."
+    assert case.host.ui.segmentEditorWidget.segmentationNode() is case.node, "the next stroke can be undone again"
+    case.host.ui.segmentEditorWidget.saveStateForUndo()
+    case.bench.slicer.util.updateSegmentBinaryLabelmapFromArray(case.own * 0, case.node, "liver", case.volume)
+    case.host.ui.segmentEditorWidget.undo()
+    assert (case.liver == case.own).all()

@@ -56,6 +56,18 @@ def test_opening_the_module_installs_starts_and_asks_nothing(slicer_bench, host)
     assert not host.widget.panel.controller._worker.is_running
 
 
+def test_cts_that_a_killed_slicer_left_go_when_the_module_is_opened(slicer_bench):
+    from GenesisSegmentLib.core.leftovers import new_folder, release
+    from GenesisSegmentLib.ui.launch import bulk_folder
+
+    bulk_folder().mkdir(parents=True)
+    left, lock = new_folder(bulk_folder())
+    (left / "voxels.i2").write_bytes(b"the CT")
+    release(lock)
+    slicer_bench.load(MODULE).start()
+    slicer_bench.wait_until(lambda: not left.exists(), 20)
+
+
 def test_segment_editor_can_name_segments_after_our_classes_once_the_module_was_opened(slicer_bench):
     import vtk
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from builders import rotation
 from GenesisSegmentLib.core import i18n
-from GenesisSegmentLib.core.errors import InputError, OutputError
+from GenesisSegmentLib.core.errors import GeometryError, InputError, OutputError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -151,18 +152,70 @@ def exporter(monkeypatch):
     return plugin.DICOMSegmentationExporter
 
 
+class Database:
+    """What Slicer's DICOM database says of the files of a CT: ``tags`` by UID."""
+
+    def __init__(self) -> None:
+        self.tags: dict[str, dict[str, str]] = {}
+
+    def fileForInstance(self, uid):
+        return f"/db/{uid}.dcm" if uid in self.tags else ""
+
+    def fileValue(self, file, tag):
+        return self.tags[Path(file).stem].get(tag, "")
+
+    def put(self, volume):
+        """The files of a CT where it is now, one for each slice along k."""
+        matrix = np.diag([-1.0, -1.0, 1.0, 1.0]) @ ijk_to_ras(volume)
+        spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+        axes = np.concatenate([matrix[:3, axis] / spacing[axis] for axis in (0, 1)])
+        uids = [f"1.2.{k}" for k in range(volume.GetImageData().GetDimensions()[2])]
+        for k, uid in enumerate(uids):
+            values = (matrix[:3, 3] + k * matrix[:3, 2], axes, spacing[[1, 0]])
+            texts = ["\\".join(f"{part:.6f}" for part in value) for value in values]
+            self.tags[uid] = dict(zip(("0020,0032", "0020,0037", "0028,0030"), texts, strict=True))
+        volume.SetAttribute("DICOM.instanceUIDs", " ".join(reversed(uids)))
+
+
+def ijk_to_ras(volume):
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    volume.GetIJKToRASMatrix(matrix)
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def harden(volume, change):
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy((change @ ijk_to_ras(volume)).ravel())
+    volume.SetIJKToRASMatrix(matrix)
+
+
 @pytest.fixture
-def nodes(slicer_bench):
-    """A CT from DICOM and a segmentation of it: the liver has voxels, the spleen shares its image and has none."""
+def database(slicer_bench, monkeypatch):
+    database = Database()
+    monkeypatch.setattr(slicer_bench.slicer, "dicomDatabase", database, raising=False)
+    return database
+
+
+@pytest.fixture
+def nodes(slicer_bench, database):
+    """An oblique CT from DICOM and a segmentation of it: liver with voxels; the spleen shares its image, has none."""
     slicer = slicer_bench.slicer
-    volume = slicer.util.addVolumeFromArray(np.zeros((8, 8, 8), np.int16), name="CT")
-    volume.SetAttribute("DICOM.instanceUIDs", "1.2.3 1.2.4")
+    volume = slicer.util.addVolumeFromArray(np.zeros((8, 9, 7), np.int16), name="CT")
+    turn = np.eye(4)
+    turn[:3, :3] = rotation((20, -10, 35)) @ np.diag([0.7, -0.8, 2.5])
+    turn[:3, 3] = -120, 44.5, 901
+    harden(volume, turn)
+    database.put(volume)
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "CT segmentation")
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
     for name in ("liver", "spleen"):
         node.GetSegmentation().AddEmptySegment(name, name)
-    voxels = np.zeros((8, 8, 8), np.uint8)
+    voxels = np.zeros((8, 9, 7), np.uint8)
     voxels[2:4, 2:4, 2:4] = 1
     slicer.util.updateSegmentBinaryLabelmapFromArray(voxels, node, "liver", volume)
     return node, volume
@@ -171,9 +224,8 @@ def nodes(slicer_bench):
 def test_dicom_seg_takes_the_segments_that_have_voxels(nodes, exporter, tmp_path):
     from GenesisSegmentLib.ui.dicom_seg import export_dicom_seg
 
-    files = export_dicom_seg(*nodes, tmp_path)
-    assert files == (tmp_path / "CT_segmentation.dcm",)
-    assert files[0].read_bytes() == b"DICM"
+    export_dicom_seg(*nodes, tmp_path / "CT.dcm")
+    assert (tmp_path / "CT.dcm").read_bytes() == b"DICM"
     (used,) = exporter.made
     assert used.segments == ["liver"]
     assert used.metadata == {"SeriesDescription": "CT segmentation"}
@@ -185,8 +237,41 @@ def test_ct_that_is_not_from_dicom_is_refused(nodes, exporter, tmp_path):
 
     nodes[1].RemoveAttribute("DICOM.instanceUIDs")
     with pytest.raises(InputError, match="DICOM module"):
-        export_dicom_seg(*nodes, tmp_path)
+        export_dicom_seg(*nodes, tmp_path / "CT.dcm")
     assert exporter.made == []
+
+
+def a_shift(*mm):
+    change = np.eye(4)
+    change[:3, 3] = mm
+    return change
+
+
+def a_turn(*degrees):
+    change = np.eye(4)
+    change[:3, :3] = rotation(degrees)
+    return change
+
+
+@pytest.mark.parametrize(
+    "change", [a_shift(6, 0, 0), a_shift(0, 0, 2.5), a_turn(0, 3, 0), np.diag([1, 1, 1.2, 1]), np.diag([-1, 1, 1, 1])]
+)
+def test_ct_on_which_a_transform_was_hardened_gets_no_dicom_seg(nodes, exporter, tmp_path, change):
+    from GenesisSegmentLib.ui.dicom_seg import export_dicom_seg
+
+    harden(nodes[1], change)
+    with pytest.raises(GeometryError, match=r"CT does not lie where its DICOM files have it.*\.seg\.nrrd"):
+        export_dicom_seg(*nodes, tmp_path / "CT.dcm")
+    assert exporter.made == []
+
+
+def test_ct_of_which_the_database_tells_nothing_is_left_to_the_exporter(nodes, database, exporter, tmp_path):
+    from GenesisSegmentLib.ui.dicom_seg import export_dicom_seg
+
+    for uid in list(database.tags):
+        database.tags[uid] = {}
+    export_dicom_seg(*nodes, tmp_path / "CT.dcm")
+    assert len(exporter.made) == 1
 
 
 @pytest.mark.parametrize("failure", [ValueError("missing 3 files"), RuntimeError("itkimage2segimage failed"), None])
@@ -197,6 +282,6 @@ def test_failure_of_the_exporter_is_told_and_leaves_nothing(nodes, exporter, tmp
     if failure is None:
         exporter.export = lambda *_, **__: True  # says that it worked, but wrote nothing
     with pytest.raises(OutputError, match=str(failure) if failure else "could not be written"):
-        export_dicom_seg(*nodes, tmp_path)
+        export_dicom_seg(*nodes, tmp_path / "CT.dcm")
     assert exporter.made[0].is_clean
     assert list(tmp_path.iterdir()) == [tmp_path / "slicer"]

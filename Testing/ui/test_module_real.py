@@ -111,6 +111,7 @@ def test_from_a_real_ct_to_files_and_back(slicer_bench, host, tmp_path):
         if box.checked == (box.text == "DICOM SEG"):
             box.click()
     host.click("exportButton")
+    slicer_bench.wait_until(lambda: host.ui.progressFrame.isHidden(), PATIENCE_S)
     names = {file.name for file in out.rglob("*") if file.is_file()}
     assert {"CT.seg.nrrd", "CT.nii.gz", "CT.nrrd", "CT.csv"} <= names, host.ui.statusLabel.text
     assert {suffix for suffix in (".stl", ".obj", ".gltf") if not any(suffix in name for name in names)} == set()

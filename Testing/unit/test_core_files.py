@@ -14,7 +14,7 @@ import pytest
 import GenesisSegmentLib
 from GenesisSegmentLib.core import files
 from GenesisSegmentLib.core.errors import InputError, OutputError
-from GenesisSegmentLib.core.files import atomic_file, atomic_folder, discard_unfinished
+from GenesisSegmentLib.core.files import atomic_file, atomic_folder, discard_unfinished, move_new, work_folder
 
 WRITERS = {
     "file": """
@@ -114,6 +114,41 @@ def test_folder_receives_its_files_and_keeps_the_others(tmp_path):
     assert names(tmp_path) == ["masks/liver.nii.gz", "masks/notes.txt", "masks/tables/values.json"]
     assert (target / "liver.nii.gz").read_bytes() == b"new"
     assert (target / "notes.txt").read_bytes() == b"mine"
+
+
+def put_new(target, *files):
+    with work_folder(target) as folder:
+        for file in files:
+            (folder / file).parent.mkdir(exist_ok=True)
+            (folder / file).write_bytes(b"new")
+        return [path.relative_to(target).as_posix() for path in move_new(folder, target, "CT")]
+
+
+def test_new_files_replace_none_and_number_themselves_together(tmp_path):
+    assert put_new(tmp_path / "out", "CT.nii.gz", "CT.json", "CT_stl/liver.stl", "CT_stl/spleen.stl") == [
+        "CT.json", "CT.nii.gz", "CT_stl/liver.stl", "CT_stl/spleen.stl",
+    ]  # fmt: skip
+    assert put_new(tmp_path / "out", "CT.nrrd", "CT_stl/liver.stl") == ["CT_2.nrrd", "CT_2_stl/liver.stl"]
+    assert put_new(tmp_path / "out", "CT.nii.gz", "CT.csv") == ["CT_2.csv", "CT_2.nii.gz"]
+    (tmp_path / "out" / "CT.json").write_bytes(b"mine")
+    assert put_new(tmp_path / "out", "CT.json") == ["CT_2.json"]
+    assert put_new(tmp_path / "out", "CT.json") == ["CT_3.json"]
+    assert (tmp_path / "out" / "CT.json").read_bytes() == b"mine"
+    assert not any(path.name.startswith(".") for path in (tmp_path / "out").iterdir())
+
+
+def test_new_files_that_cannot_all_be_moved_are_taken_back(tmp_path, monkeypatch):
+    rename = Path.rename
+
+    def fail(self, place):
+        if self.name == "CT.nrrd":
+            raise OSError(errno.ENOSPC, "full")
+        return rename(self, place)
+
+    monkeypatch.setattr(Path, "rename", fail)
+    with pytest.raises(OutputError, match="disk is full"):
+        put_new(tmp_path, "CT.csv", "CT.nrrd")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_folder_with_nothing_to_hold_is_made_all_the_same(tmp_path):

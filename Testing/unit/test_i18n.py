@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
+import sqlite3
 from dataclasses import replace
 
 import pytest
@@ -10,10 +13,13 @@ import pytest
 from GenesisSegmentLib.core import i18n
 from GenesisSegmentLib.core.class_names import class_title
 from GenesisSegmentLib.core.classes import all_classes, class_table
-from GenesisSegmentLib.core.i18n import _, retold, together
+from GenesisSegmentLib.core.gate import decide
+from GenesisSegmentLib.core.i18n import _, listed, retold, together
+from GenesisSegmentLib.core.learning_messages import RoundEnded
 from GenesisSegmentLib.core.memory_plan import MemoryNeed, plan_memory
 from GenesisSegmentLib.core.protocol import Failure, decode, encode
 from GenesisSegmentLib.core.protocol import Tested as SelfTested
+from GenesisSegmentLib.core.rounds import PairedScore
 from GenesisSegmentLib.core.workflow.class_tree import class_tree
 
 GERMAN = {
@@ -21,6 +27,11 @@ GERMAN = {
     "Choose the CPU.": "Den Prozessor wählen.",
     "It found {structures} in the sample.": "Gefunden: {structures}.",
     "Liver": "Leber",
+    "The holdout says that this got worse: {drops}.": "Laut Prüffällen schlechter: {drops}.",
+    "{label} ({change} Dice on {patients})": "{label} ({change} Dice bei {patients})",
+    "1 patient": "1 Person",
+    "{count} patients": "{count} Personen",
+    "{first} and {last}": "{first} und {last}",
     "Spleen": "Milz",
 }
 
@@ -97,6 +108,45 @@ def test_carried_texts_that_stand_together_are_each_said_in_the_language_of_the_
     in_german()
     assert retold(message).what == "Den Prozessor wählen. cuda:0 Leber"
     assert together("One.", "", "Two.") == "One. Two."
+
+
+def test_carried_texts_are_listed_in_the_language_of_the_other_side():
+    message = carried(lambda: Failure("1", "resource", listed([_("Liver"), "x", _("Spleen")]), listed(["x"]), ""))
+    assert (message.what, message.remedy) == ("Liver, x and Spleen", "x")
+    in_german()
+    assert retold(message).what == "Leber, x und Milz"
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda text: pickle.loads(pickle.dumps(text))])
+def test_carried_text_survives_a_copy_and_is_plain_where_it_is_kept(copied):
+    i18n.carry_texts()
+    text = together(_("Choose the CPU."), _("It found {structures} in the sample.").format(structures=_("Liver")))
+    in_german()
+    assert retold(copied(text)) == "Den Prozessor wählen. Gefunden: Leber."
+    assert json.loads(json.dumps({"text": text})) == {"text": "Choose the CPU. It found Liver in the sample."}
+    with sqlite3.connect(":memory:") as database:
+        (kept,) = database.execute("SELECT ?", (text,)).fetchone()
+    assert (type(kept), kept) == (str, text)
+
+
+def test_what_the_gate_says_is_said_in_the_language_of_the_other_side():
+    scores = [
+        *(PairedScore("liver", str(n), str(n), "holdout", 0.9, 0.8) for n in range(2)),
+        PairedScore("spleen", "0", "0", "holdout", 0.9, 0.7),
+    ]
+
+    def ended():
+        decision = decide(scores, ["liver"])
+        return RoundEnded("1", decision.state, decision.reason, "v1", decision.classes)
+
+    message = carried(ended)
+    english = (
+        "The holdout says that this got worse: liver (-0.100 Dice on 2 patients) and spleen (-0.200 Dice on 1 patient)."
+    )
+    assert message.reason == english
+    in_german()
+    german = "Laut Prüffällen schlechter: liver (-0.100 Dice bei 2 Personen) und spleen (-0.200 Dice bei 1 Person)."
+    assert retold(message) == replace(message, reason=german)
 
 
 def test_carried_text_can_be_passed_on(monkeypatch):

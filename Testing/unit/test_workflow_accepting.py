@@ -53,6 +53,15 @@ def test_reviewed_structures_are_kept_and_nothing_else(bench):
     assert str(bench.corrections.folder) in bench.view.status.text
 
 
+def test_what_was_taken_from_reviewed_structures_is_put_back_before_they_are_read(bench):
+    bench.review("liver")
+    seen = []
+    bench.scene.taken, bench.scene.while_reading = ("Liver",), lambda: seen.append(bench.scene.taken)
+    bench.accept_all()
+    assert seen == [()]
+    assert bench.view.correct.undo.is_enabled, "the change can be had back"
+
+
 def test_it_is_written_by_a_thread_and_the_button_says_so_until_it_is_on_disk(bench):
     bench.review("liver")
     bench.corrections.is_open.clear()

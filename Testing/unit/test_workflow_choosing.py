@@ -40,6 +40,22 @@ def test_opening_a_kept_scene_starts_no_process_either(bench):
     assert (bench.state, bench.worker.commands, bench.worker.handed) == (State.READY, [], [])
 
 
+@pytest.mark.parametrize("choose", [lambda c: c.check_classes((1,), False), lambda c: c.choose_device("auto")])
+def test_opening_a_kept_scene_says_how_to_hear_of_time_memory_and_devices(bench, choose):
+    bench.worker.devices = (CPU, GPU)
+    hint = "Time and memory are told once you choose something here."
+    assert bench.view.segment.estimate == ""
+    bench.scene.parameters = SceneParameters("ct1", None, (1, 6), ())
+    bench.controller.scene_loaded()
+    bench.wait(3)
+    assert bench.view.segment.estimate == hint
+    assert "once you choose something here" in bench.view.segment.devices[1].tip
+    choose(bench.controller)
+    bench.wait(3)
+    assert bench.view.segment.estimate.startswith("About 3 s")
+    assert len(bench.view.segment.devices) == 3
+
+
 def test_leaving_the_module_begins_nothing_new(bench):
     bench.controller.choose_volume("ct1")
     bench.controller.stop()
@@ -124,6 +140,13 @@ def test_kept_scene_is_gone_on_with(bench):
     assert [choice.value for choice in bench.view.export.paint_order] == ["6", "1"]
     assert row(bench.view.segment.tree, "Liver").check == "on"
     assert row(bench.view.segment.tree, "Spleen").check == "off"
+
+
+def test_no_voxel_is_looked_at_to_take_a_kept_ct_up(bench, monkeypatch):
+    monkeypatch.setattr(bench.scene, "fingerprint", lambda _: pytest.fail("a fingerprint takes a look at all voxels"))
+    bench.scene.parameters = SceneParameters("ct1", None, (1, 6), ())
+    bench.controller.scene_loaded()
+    assert (bench.state, bench.view.segment.volume_id) == (State.READY, "ct1")
 
 
 def test_kept_ct_that_is_not_there_any_more_is_not_chosen(bench):

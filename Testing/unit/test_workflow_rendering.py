@@ -128,7 +128,7 @@ def test_installation_cannot_be_stopped_half_way():
 
 def test_failed_run_with_an_earlier_result_is_dismissed_before_correcting():
     model = replace(model_in(State.REVIEWING), state=State.FAILED)
-    assert render(model).correct.edit.tip == "Read the message below and dismiss it first."
+    assert render(model).correct.edit.tip == "Read the message at the top of the panel and dismiss it first."
 
 
 def test_every_text_goes_through_the_translator():
@@ -177,7 +177,7 @@ def ready(*devices) -> Ready:
     ],
 )
 def test_estimate_in_words(answer, text):
-    model = replace(model_in(State.READY), estimate=answer, ready=ready(CPU, GPU))
+    model = replace(model_in(State.READY), estimate=answer, ready=ready(CPU, GPU), is_estimate_allowed=True)
     assert estimate_text(model) == text
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from GenesisSegmentLib.core.workflow.ports import Guarded
 from GenesisSegmentLib.core.workflow.states import State
 from workflow_fakes import Bench, segment_state
 
@@ -20,37 +21,6 @@ def bench() -> Bench:
 
 def row(bench, segment_id):
     return next(r for r in bench.view.correct.rows if r.segment.segment_id == segment_id)
-
-
-def test_surfaces_stand_still_while_correcting_and_changes_are_counted_after(bench):
-    bench.controller.edit(True)
-    assert (bench.state, bench.view.correct.edit.is_checked) == (State.CORRECTING, True)
-    bench.controller.segmentation_edited()
-    bench.wait(5)
-    assert bench.scene.calls == [("suspend_3d", True)]
-    bench.controller.edit(False)
-    assert bench.state is State.REVIEWING
-    assert bench.scene.calls[1:] == [("suspend_3d", False), ("count_changes", "seg-ct1")]
-
-
-@pytest.mark.parametrize("leave", ["segment", "choose", "stop", "edit"])
-def test_surfaces_move_again_however_correcting_ends(bench, leave):
-    bench.controller.edit(True)
-    {
-        "segment": bench.controller.segment,
-        "choose": lambda: bench.controller.choose_volume("ct2"),
-        "stop": bench.controller.stop,
-        "edit": lambda: bench.controller.edit(False),
-    }[leave]()
-    assert ("suspend_3d", False) in bench.scene.calls
-    assert bench.state is not State.CORRECTING
-
-
-def test_closing_the_scene_while_correcting_tells_the_scene_nothing(bench):
-    bench.controller.edit(True)
-    bench.controller.scene_about_to_close()
-    assert bench.scene.calls == [("suspend_3d", True)]
-    assert bench.state is State.NO_VOLUME
 
 
 def test_edits_from_outside_are_counted_once_it_is_quiet(bench):
@@ -110,8 +80,11 @@ def test_difference_follows_the_selected_segment(bench):
     bench.controller.show_difference(True)
     bench.controller.select_segment("spleen")
     bench.controller.show_difference(False)
-    shown = [argument for name, argument in bench.scene.calls if name == "show_difference"]
-    assert shown == ["liver", "spleen", None]
+    assert bench.scene.calls == [
+        ("show_difference", "liver"),
+        ("show_difference", "spleen"),
+        ("hide_difference", "seg-ct1"),
+    ]
     assert bench.view.correct.selected == "spleen"
 
 
@@ -126,6 +99,7 @@ def test_segments_that_do_not_exist_are_not_touched(bench):
 def test_proposal_and_3d(bench):
     bench.controller.show_proposal(True)
     bench.controller.update_3d()
+    bench.wait()
     assert bench.scene.calls == [("show_proposal", True), ("update_3d", "seg-ct1")]
     assert bench.view.correct.show_proposal.is_checked
 
@@ -151,11 +125,12 @@ def test_export_writes_the_chosen_formats_in_the_paint_order(bench, tmp_path):
     bench.controller.choose_formats(("nii.gz", "seg.nrrd"))
     bench.controller.move_paint(1, 99)
     bench.controller.export()
+    bench.wait(1)
     ((_, request),) = [call for call in bench.scene.calls if call[0] == "export"]
     assert (request.folder, request.formats) == (tmp_path, ("seg.nrrd", "nii.gz"))
     assert request.paint_order == (2, 3, 6, 8, 16, 17, 1)
     assert bench.view.export.last_files == (str(tmp_path / "result.seg.nrrd"), str(tmp_path / "result.nii.gz"))
-    assert bench.view.status.text == f"2 files were written to {tmp_path}."
+    assert bench.view.status.text == f"2 files were written to {tmp_path}: result.seg.nrrd, result.nii.gz."
 
 
 def test_what_was_put_back_into_protected_structures_is_told(bench):
@@ -165,6 +140,71 @@ def test_what_was_put_back_into_protected_structures_is_told(bench):
     bench.wait(1)
     assert bench.view.status.text.endswith("put back: Liver, Spleen.")
     assert bench.view.status.kind == "warning"
+
+
+@pytest.mark.parametrize("where", ["editor", "editor that was left", "elsewhere"])
+def test_change_by_others_that_was_put_back_can_be_undone(bench, where):
+    if where != "elsewhere":
+        bench.controller.edit(True)
+    if where == "editor that was left":
+        bench.controller.edit(False)
+    bench.scene.taken = ("Liver",)
+    bench.controller.segmentation_edited(() if where == "elsewhere" else ("Paint",))
+    bench.wait(0.5)
+    text, is_told = bench.view.status.text, where == "elsewhere"
+    assert "put back: Liver." in text
+    assert ("Undo brings the change back, and takes the lock or tick away." in text) is is_told
+    assert bench.view.correct.undo.is_enabled
+    bench.scene.taken = ("Liver",)
+    bench.controller.segmentation_edited()
+    bench.wait(0.5)
+    assert ("Undo brings" in bench.view.status.text) is (where != "editor"), "no tool was used for this one"
+
+
+def test_structures_that_undo_took_the_marks_of_are_named_and_shown_without(bench):
+    bench.controller.set_reviewed("liver", True)
+    bench.wait()
+    bench.scene.unmarked = ("Liver",)
+    bench.scene.set_reviewed("seg-ct1", "liver", False)
+    bench.controller.undone(True)
+    bench.wait()
+    assert bench.view.status.kind == "warning"
+    assert bench.view.status.text.endswith("because they were changed by Undo or Redo, or removed: Liver.")
+    assert not row(bench, "liver").review.is_checked
+
+
+def test_marks_that_are_set_right_again_after_undo_are_shown(bench, monkeypatch):
+    def guarding(segmentation_id, _is_in_editor):
+        yield
+        bench.scene.set_reviewed(segmentation_id, "liver", True)
+        return Guarded()
+
+    monkeypatch.setattr(bench.scene, "guarding", guarding)
+    bench.controller.segmentation_edited()
+    bench.wait(0.5)
+    assert row(bench, "liver").review.is_checked
+
+
+def test_ticks_are_needed_after_an_edit_until_the_segments_were_looked_at(bench):
+    bench.wait(2)
+    assert not bench.view.is_awake
+    bench.controller.stop()
+    bench.controller.segmentation_edited()
+    assert bench.view.is_awake
+    bench.scene.taken = ("Liver",)
+    bench.wait(0.5)
+    assert not bench.view.is_awake
+    assert "put_back" in bench.scene.names()
+
+
+@pytest.mark.parametrize(("mark", "note"), [("is_locked", "Open it to"), ("is_reviewed", "Take the tick away to")])
+def test_why_no_tool_can_be_used_on_the_selected_structure_is_told(bench, mark, note):
+    bench.scene.rows["seg-ct1"] = [segment_state(6, **{mark: True}), segment_state(1)]
+    bench.controller.edit(True)
+    bench.controller.select_segment("liver")
+    assert f"so no tool can be used on it. {note} correct it." in bench.view.correct.note
+    bench.controller.select_segment("spleen")
+    assert "no tool can be used" not in bench.view.correct.note
 
 
 def test_dicom_seg_is_offered_for_cts_from_dicom_alone(bench, tmp_path):
@@ -182,12 +222,17 @@ def test_dicom_seg_is_offered_for_cts_from_dicom_alone(bench, tmp_path):
     assert bench.view.export.chosen == ("dicom",)
 
 
-def test_export_that_fails_says_why_and_names_no_files(bench, tmp_path):
+@pytest.mark.parametrize("where", ["export", "writing"])
+def test_export_that_fails_says_why_and_names_no_files(bench, tmp_path, where):
     bench.controller.choose_folder(tmp_path)
     bench.controller.export()
-    bench.scene.refusing.add("export")
+    bench.wait(1)
+    assert bench.view.export.last_files != ()
+    bench.scene.refusing.add(where)
     bench.controller.export()
+    bench.wait(1)
     assert bench.view.export.last_files == ()
+    assert bench.view.status.text == f"{where} is not possible. Do something else."
     assert (bench.state, bench.view.status.kind) == (State.REVIEWING, "error")
 
 
@@ -274,6 +319,16 @@ def test_undo_and_redo_are_offered_for_what_can_be_undone(bench):
     assert not bench.view.correct.redo.is_enabled
     bench.run("ct2")
     assert bench.view.correct.undo.tip == "Wait until the run has ended, or cancel it."
+
+
+@pytest.mark.parametrize("keeps_undo", [True, False])
+def test_scene_that_is_read_into_this_one_leaves_undo_as_the_editor_can_do_it(bench, keeps_undo):
+    bench.reviewing()
+    bench.scene.parameters = replace(bench.scene.parameters, volume_id="ct1")
+    bench.controller.undone(True)
+    bench.controller.scene_loaded(keeps_undo)
+    correct = bench.view.correct
+    assert (correct.undo.is_enabled, correct.redo.is_enabled) == (keeps_undo, keeps_undo)
 
 
 def test_strokes_in_the_editor_can_be_undone(bench):

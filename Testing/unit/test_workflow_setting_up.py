@@ -10,7 +10,9 @@ import pytest
 from GenesisSegmentLib.core import protocol
 from GenesisSegmentLib.core.errors import NetworkError
 from GenesisSegmentLib.core.protocol import Done, DownloadModel, ImportModel, ListModels, SelfTest
+from GenesisSegmentLib.core.workflow.learning_model import RoundStep
 from GenesisSegmentLib.core.workflow.states import State
+from learning_fakes import LearningBench
 from workflow_fakes import Bench, lost
 
 
@@ -64,6 +66,38 @@ def test_install_shows_progress_then_tries_out_what_was_installed(lacking):
     lacking.wait()
     assert lacking.view.setup.verdicts == ("The model works on the processor.",)
     assert lacking.view.status.text == "The self-test was passed."
+
+
+def test_no_process_holds_a_package_while_it_is_installed(monkeypatch):
+    bench = LearningBench(is_started=False)
+    bench.setup.missing |= {"onnx", "learn"}
+    bench.corrections.waiting = 1
+    bench.controller.start()
+    bench.controller.show_learn(True)
+    install, stopped = bench.setup.install, []
+
+    def look(*arguments):
+        stopped.append((bench.worker.stopped, bench.learner.stopped))
+        return install(*arguments)
+
+    monkeypatch.setattr(bench.setup, "install", look)
+    bench.controller.install()
+    bench.wait()
+    bench.controller.install_learning()
+    assert stopped == [(1, 1), (2, 2)]
+
+
+def test_nothing_is_installed_while_a_round_is_on():
+    bench = LearningBench(is_started=False)
+    bench.setup.missing |= {"onnx", "learn"}
+    bench.corrections.waiting = 1
+    bench.controller.start()
+    bench.controller.show_learn(True)
+    bench.controller._model.learning.round = RoundStep()
+    bench.controller.install()
+    bench.controller.install_learning()
+    assert bench.setup.installed == []
+    assert bench.view.setup.install.tip == "Wait until the round of learning has ended, or stop it."
 
 
 def test_install_that_the_person_refuses_changes_nothing(lacking):

@@ -71,7 +71,7 @@ def figure_table(figures: Sequence[Figure]) -> Table:
     for heading in ("Published", "Ours"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("Unit", no_wrap=True)
-    for heading in ("Ratio", "Agreement"):
+    for heading in ("Ratio", "Target", "Agreement"):
         table.add_column(heading, justify="right", no_wrap=True)
     previous = ""
     for figure in figures:
@@ -81,11 +81,16 @@ def figure_table(figures: Sequence[Figure]) -> Table:
             _number(figure.plain),
             _number(figure.ours),
             figure.unit or "not measured",
-            "" if figure.ratio is None else f"{figure.ratio:.3g}x",
+            _times(figure.ratio),
+            _times(figure.target),
             agreement if figure.agrees else f"[bold red]{agreement}[/]",
         )
         previous = figure.metric
     return table
+
+
+def _times(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.3g}x"
 
 
 def _number(value: float | None) -> str:

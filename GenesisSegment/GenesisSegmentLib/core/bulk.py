@@ -44,7 +44,7 @@ class BulkStore:
         with output_errors(root):
             root.mkdir(parents=True, exist_ok=True)
             self._folder, self._lock = new_folder(root)
-        threading.Thread(target=sweep, args=(root,), daemon=True).start()
+        sweep_away(root)
         self._count = 0
 
     @property
@@ -77,6 +77,11 @@ class BulkStore:
         shutil.rmtree(self._folder, ignore_errors=True)
         release(self._lock)
         self._lock = None
+
+
+def sweep_away(root: Path) -> None:
+    """Deletes what killed processes left below ``root``, CTs among it, in the background."""
+    threading.Thread(target=sweep, args=(root,), daemon=True).start()
 
 
 def write_volume(folder: Path, volume: Volume, fingerprint: str) -> None:

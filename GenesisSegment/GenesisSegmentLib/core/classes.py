@@ -15,6 +15,7 @@ from functools import cache
 
 from .errors import InputError
 from .files import safe_name
+from .i18n import _
 from .resources import resource
 
 FIRST_OWN = 33
@@ -112,16 +113,19 @@ def find_classes(
         key = _key(name)
         if key not in words:
             raise InputError(
-                f'There is no class "{name.strip()}".',
-                f"Choose from: {', '.join(c.slug for c in table.values())}, or a group such as kidneys, lungs, "
-                "organs, lesions.",
+                _('There is no class "{name}".').format(name=name.strip()),
+                _("Choose from: {classes}, or a group such as kidneys, lungs, organs, lesions.").format(
+                    classes=", ".join(c.slug for c in table.values())
+                ),
             )
         found |= words[key]
     allowed = set(offered) if offered is not None else found
     if not found <= allowed:
         missing = ", ".join(table[c].slug for c in sorted(found - allowed))
         have = ", ".join(table[c].slug for c in sorted(allowed))
-        raise InputError(f"The model does not offer: {missing}.", f"It offers: {have}.")
+        raise InputError(
+            _("The model does not offer: {missing}.").format(missing=missing), _("It offers: {have}.").format(have=have)
+        )
     return tuple(sorted(found))
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from .errors import GeometryError, InputError
 from .geometry import Box
+from .i18n import _
 from .volume import Volume
 
 
@@ -33,7 +34,7 @@ class BoxedMask:
             0 <= a < b <= n for a, b, n in zip(self.box.start, self.box.stop, self.shape, strict=True)
         )
         if not fits or self.inside.dtype != np.bool_ or self.inside.shape != expected:
-            raise GeometryError("A mask does not fit its box.")
+            raise GeometryError(_("A mask does not fit its box."))
 
     @classmethod
     def of(cls, mask: np.ndarray) -> BoxedMask:
@@ -43,7 +44,9 @@ class BoxedMask:
             GeometryError: it is not 3-D, or not of type bool.
         """
         if mask.ndim != 3 or mask.dtype != np.bool_:
-            raise GeometryError(f"A mask is a 3-D array of bool, not {mask.ndim}-D of {mask.dtype}.")
+            raise GeometryError(
+                _("A mask is a 3-D array of bool, not {ndim}-D of {dtype}.").format(ndim=mask.ndim, dtype=mask.dtype)
+            )
         shape, box = (mask.shape[0], mask.shape[1], mask.shape[2]), Box.around(mask)
         inside = mask[box.slices].copy(order="F") if box is not None else np.zeros((0, 0, 0), bool)
         return cls(shape, box, inside)
@@ -135,11 +138,15 @@ class Acceptance:
     def __post_init__(self) -> None:
         labels = [c.label for c in self.classes]
         if not labels or len(set(labels)) != len(labels) or not all(labels):
-            raise InputError("An acceptance names each of its classes once, and at least one.", "Review a class first.")
+            raise InputError(
+                _("An acceptance names each of its classes once, and at least one."), _("Review a class first.")
+            )
         for c in self.classes:
             for mask in (c.boxed, c.boxed_proposed):
                 if mask is not None and mask.shape != self.volume.geometry.shape:
-                    raise GeometryError(f"The mask of {c.label} does not lie on the grid of the CT.")
+                    raise GeometryError(
+                        _("The mask of {label} does not lie on the grid of the CT.").format(label=c.label)
+                    )
 
 
 def new_acceptance_id() -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from .i18n import _
+
 
 class GenesisError(Exception):
     """Base of all errors that GenesisSegment raises on purpose.
@@ -87,5 +89,5 @@ class Cancelled(GenesisError):
     code = "cancelled"
     exit_code = 130
 
-    def __init__(self, remedy: str = "Nothing was written.") -> None:
-        super().__init__("The job was cancelled.", remedy)
+    def __init__(self, remedy: str = "") -> None:
+        super().__init__(_("The job was cancelled."), remedy or _("Nothing was written."))

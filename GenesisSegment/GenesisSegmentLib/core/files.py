@@ -9,24 +9,13 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 from .errors import OutputError
+from .i18n import _
 from .leftovers import new_folder, release, sweep
 
-_CAUSES = {
-    errno.ENOSPC: ("the disk is full", "Free some space or choose another folder."),
-    errno.EDQUOT: ("the disk quota is used up", "Free some space or choose another folder."),
-    errno.EFBIG: ("the file would be larger than this disk or account allows", "Choose another folder."),
-    errno.EROFS: ("the target is read-only", "Choose a folder that you may write to."),
-    errno.EACCES: ("you have no permission to write there", "Choose a folder that you may write to."),
-    errno.EPERM: ("you have no permission to write there", "Choose a folder that you may write to."),
-    errno.ENOENT: ("this folder takes no new files, or it is gone", "Choose another folder."),
-    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter one."),
-    errno.ENOTDIR: ("a part of the path is a file, not a folder", "Choose another target."),
-    errno.EEXIST: ("a part of the path is a file, not a folder", "Choose another target."),
-    errno.EISDIR: ("the target is a folder", "Choose another target."),
-}
 _BLOCK_BYTES = 1024 * 1024
 _unfinished: set[Path] = set()
 
@@ -37,14 +26,35 @@ def safe_name(text: str, otherwise: str) -> str:
     return f"_{name}" if re.fullmatch(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name) else name
 
 
+def _cause(error: OSError) -> tuple[str, str]:
+    """Why a file could not be written, and what to do."""
+    another, permitted = _("Choose another target."), _("Choose a folder that you may write to.")
+    room, folder = _("Free some space or choose another folder."), _("Choose another folder.")
+    causes = {
+        errno.ENOSPC: (_("the disk is full"), room),
+        errno.EDQUOT: (_("the disk quota is used up"), room),
+        errno.EFBIG: (_("the file would be larger than this disk or account allows"), folder),
+        errno.EROFS: (_("the target is read-only"), permitted),
+        errno.EACCES: (_("you have no permission to write there"), permitted),
+        errno.EPERM: (_("you have no permission to write there"), permitted),
+        errno.ENOENT: (_("this folder takes no new files, or it is gone"), folder),
+        errno.ENAMETOOLONG: (_("the name is too long"), _("Choose a shorter one.")),
+        errno.ENOTDIR: (_("a part of the path is a file, not a folder"), another),
+        errno.EEXIST: (_("a part of the path is a file, not a folder"), another),
+        errno.EISDIR: (_("the target is a folder"), another),
+    }
+    return causes.get(error.errno or 0, (error.strerror or str(error), another))
+
+
 @contextmanager
 def output_errors(target: Path) -> Iterator[None]:
     """Turns operating system errors while writing ``target`` into one that says why and what to do."""
     try:
         yield
     except OSError as error:
-        cause, remedy = _CAUSES.get(error.errno or 0, (error.strerror or str(error), "Choose another target."))
-        raise OutputError(f"{target} could not be written: {cause}.", remedy) from error
+        cause, remedy = _cause(error)
+        what = _("{target} could not be written: {cause}.").format(target=target, cause=cause)
+        raise OutputError(what, remedy) from error
 
 
 @contextmanager
@@ -65,11 +75,10 @@ def atomic_file(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(target: Path) -> Iterator[Path]:
-    """Yields a temporary folder; on success its files move into ``target``, which may exist.
+def work_folder(target: Path) -> Iterator[Path]:
+    """Yields a temporary folder on the disk of the folder ``target``; it goes at the end, whatever happened.
 
-    Files of the same name are replaced, one by one and each whole; other files in ``target`` stay. The temporary
-    folder lies inside ``target`` where that exists, else beside it, so that both are on one disk.
+    It lies inside ``target`` where that exists, else beside it.
 
     Raises:
         OutputError: disk full, read-only or not permitted.
@@ -79,15 +88,61 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         sweep(target.parent)  # where it would lie if its writer was killed while ``target`` did not exist yet
         with _temporary_folder(target if target.is_dir() else target.parent) as folder:
             yield folder
-            files = sorted(p for p in folder.rglob("*") if p.is_file())
-            for path in files:
-                fsync(path)
-            target.mkdir(exist_ok=True)
-            for path in files:
-                final = target / path.relative_to(folder)
-                final.parent.mkdir(parents=True, exist_ok=True)
-                path.replace(final)
-            fsync_folder(target)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yields a temporary folder as :func:`work_folder`; on success its files move into ``target``, which may exist.
+
+    Files of the same name are replaced, one by one and each whole; other files in ``target`` stay.
+
+    Raises:
+        OutputError: disk full, read-only or not permitted.
+    """
+    with work_folder(target) as folder:
+        yield folder
+        files = sorted(p for p in folder.rglob("*") if p.is_file())
+        for path in files:
+            fsync(path)
+        target.mkdir(exist_ok=True)
+        for path in files:
+            final = target / path.relative_to(folder)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(final)
+        fsync_folder(target)
+
+
+def move_new(folder: Path, target: Path, stem: str) -> tuple[Path, ...]:
+    """Moves what a :func:`work_folder` holds into its ``target``, all or nothing; nothing there is replaced.
+
+    Where one of the names is taken, all get the same number behind ``stem``, with which each of them begins. A folder
+    moves as a whole, so that it never mixes with another.
+
+    Returns:
+        The files, also those in folders.
+
+    Raises:
+        OSError: it cannot be done.
+    """
+    target.mkdir(exist_ok=True)
+    entries = sorted(folder.iterdir())
+    renamed = ([target / (new + entry.name.removeprefix(stem)) for entry in entries] for new in _numbered(stem))
+    places = next(places for places in renamed if not any(os.path.lexists(place) for place in places))
+    moved: list[Path] = []
+    try:
+        for entry, place in zip(entries, places, strict=True):
+            moved.append(entry.rename(place))
+        fsync_folder(target)
+    except OSError:
+        for entry, place in zip(entries, moved, strict=False):
+            place.rename(entry)
+        raise
+    return tuple(file for place in places for file in ([place] if place.is_file() else sorted(place.rglob("*"))))
+
+
+def _numbered(stem: str) -> Iterator[str]:
+    yield stem
+    yield from (f"{stem}_{number}" for number in count(2))
 
 
 def private_folder(folder: Path) -> None:

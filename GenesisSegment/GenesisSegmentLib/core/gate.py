@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .i18n import _, listed, together
 from .rounds import Agreement, ClassVerdict, Decision, GateRule, PairedScore
 
 STEP = 1e-4
@@ -56,21 +57,17 @@ def decide(
         if label not in invalid
     )
     if invalid:
-        reason = f"The scores of {_listed(invalid)} are no numbers between 0 and 1: nothing can be concluded from them."
-        return Decision("rejected", reason, verdicts)
+        reason = _("The scores of {classes} are no numbers between 0 and 1: nothing can be concluded from them.")
+        return Decision("rejected", reason.format(classes=listed(invalid)), verdicts)
     decision = _decision(verdicts, rule)
     drops = [v for label in sorted({s.label for s in validated}) if (v := _drop(label, validated, rule))]
     if decision.state != "rejected" and drops:
-        return Decision("rejected", f"The validation cases say that this got worse: {_listed(drops)}.", verdicts)
+        reason = _("The validation cases say that this got worse: {drops}.").format(drops=listed(drops))
+        return Decision("rejected", reason, verdicts)
     changed = [(label, k) for label, k in kept_as_before(scores, agreements, rule).items() if not k.dice >= rule.kept]
     if decision.state != "promoted" or not changed:
         return decision
-    found = _listed(
-        f"{label} (Dice {k.dice:.3f} between both models on {_patients(k.patients)})" for label, k in changed
-    )
-    verb, pronoun = ("is", "it") if len(changed) == 1 else ("are", "them")
-    why = f"nobody has reviewed {pronoun} in a case that judges, so nobody can tell whether that is better"
-    return Decision("unproven", f"{decision.reason} But {found} {verb} not found as before: {why}.", verdicts)
+    return Decision("unproven", together(decision.reason, _but_changed(changed)), verdicts)
 
 
 class Kept(NamedTuple):
@@ -134,7 +131,7 @@ def _verdict(label: str, is_reviewed: bool, scores: Sequence[PairedScore], rule:
 def _drop(label: str, validated: Sequence[PairedScore], rule: GateRule) -> str:
     """The drop of a class on the validation cases in words, where it is too large."""
     verdict = _verdict(label, False, [s for s in validated if s.label == label], rule)
-    return f"{label} ({_change(verdict)} on {_patients(verdict.patients)})" if verdict.verdict == "worse" else ""
+    return _changed_on(verdict) if verdict.verdict == "worse" else ""
 
 
 def _decision(verdicts: tuple[ClassVerdict, ...], rule: GateRule) -> Decision:
@@ -144,24 +141,50 @@ def _decision(verdicts: tuple[ClassVerdict, ...], rule: GateRule) -> Decision:
         for among, verdict in ((verdicts, "worse"), (reviewed, "unproven"), (reviewed, "same"), (reviewed, "better"))
     )
     if worse:
-        drops = _listed(f"{v.label} ({_change(v)} on {_patients(v.patients)})" for v in worse)
-        return Decision("rejected", f"The holdout says that this got worse: {drops}.", verdicts)
+        reason = _("The holdout says that this got worse: {drops}.").format(drops=listed(map(_changed_on, worse)))
+        return Decision("rejected", reason, verdicts)
     if unproven:
-        needs = _listed(f"{_more(v.missing)} with {v.label}" for v in unproven)
-        verb = "is" if len(unproven) == 1 and unproven[0].missing == 1 else "are"
-        return Decision("unproven", f"Too few cases to tell: {needs} in the holdout {verb} needed.", verdicts)
+        return Decision("unproven", _too_few(unproven), verdicts)
     if not reviewed:
-        return Decision("unproven", "No class was corrected, so there is nothing to be proven better.", verdicts)
+        reason = _("No class was corrected, so there is nothing to be proven better.")
+        return Decision("unproven", reason, verdicts)
     if not same:
-        gains = _listed(f"{v.label} ({_change(v)} on {_patients(v.patients)})" for v in better)
-        reason = f"Proven better on the holdout: {gains}; no class that was compared got worse."
-        return Decision("promoted", reason, verdicts)
-    stuck = _listed(f"{v.label} ({_change(v)})" for v in same)
-    asked = f"at least {rule.margin:+.3f}, with p at most {rule.level:g}, is asked"
+        reason = _("Proven better on the holdout: {gains}; no class that was compared got worse.")
+        return Decision("promoted", reason.format(gains=listed(map(_changed_on, better))), verdicts)
+    stuck, margin, level = listed(map(_changed, same)), f"{rule.margin:+.3f}", f"{rule.level:g}"
     if better:
-        gains = _listed(f"{v.label} ({_change(v)})" for v in better)
-        return Decision("unproven", f"Better: {gains}. No gain is proven for {stuck}: {asked}.", verdicts)
-    return Decision("rejected", f"No gain was found for {stuck}: {asked}.", verdicts)
+        gained = _("Better: {gains}.").format(gains=listed(map(_changed, better)))
+        reason = _("No gain is proven for {stuck}: at least {margin}, with p at most {level}, is asked.")
+        reason = together(gained, reason.format(stuck=stuck, margin=margin, level=level))
+        return Decision("unproven", reason, verdicts)
+    reason = _("No gain was found for {stuck}: at least {margin}, with p at most {level}, is asked.")
+    return Decision("rejected", reason.format(stuck=stuck, margin=margin, level=level), verdicts)
+
+
+def _but_changed(changed: Sequence[tuple[str, Kept]]) -> str:
+    """A sentence on classes that are not found as before."""
+    one = _("{label} (Dice {dice} between both models on {patients})")
+    found = listed(one.format(label=v, dice=f"{k.dice:.3f}", patients=_patients(k.patients)) for v, k in changed)
+    if len(changed) == 1:
+        what = _(
+            "But {classes} is not found as before: nobody has reviewed it in a case that judges, so nobody can tell "
+            "whether that is better."
+        )
+    else:
+        what = _(
+            "But {classes} are not found as before: nobody has reviewed them in a case that judges, so nobody can tell "
+            "whether that is better."
+        )
+    return what.format(classes=found)
+
+
+def _too_few(unproven: Sequence[ClassVerdict]) -> str:
+    """A sentence on how many patients are missing."""
+    one, many = _("1 more patient with {label}"), _("{count} more patients with {label}")
+    needs = listed((one if v.missing == 1 else many).format(count=v.missing, label=v.label) for v in unproven)
+    if len(unproven) == 1 and unproven[0].missing == 1:
+        return _("Too few cases to tell: {needs} in the holdout is needed.").format(needs=needs)
+    return _("Too few cases to tell: {needs} in the holdout are needed.").format(needs=needs)
 
 
 def _by_patient(scores: Sequence[PairedScore]) -> list[tuple[float, float]]:
@@ -171,7 +194,7 @@ def _by_patient(scores: Sequence[PairedScore]) -> list[tuple[float, float]]:
         groups.setdefault(score.patient, []).append(score)
     return [
         (math.fsum(s.dice_before for s in group) / len(group), math.fsum(s.dice_after for s in group) / len(group))
-        for _, group in sorted(groups.items())
+        for _patient, group in sorted(groups.items())
     ]
 
 
@@ -184,19 +207,18 @@ def _rounded(value: float) -> float:
     return round(value, 9)
 
 
+def _changed(verdict: ClassVerdict) -> str:
+    return _("{label} ({change} Dice)").format(label=verdict.label, change=_change(verdict))
+
+
+def _changed_on(verdict: ClassVerdict) -> str:
+    what = _("{label} ({change} Dice on {patients})")
+    return what.format(label=verdict.label, change=_change(verdict), patients=_patients(verdict.patients))
+
+
 def _change(verdict: ClassVerdict) -> str:
-    return f"{verdict.after - verdict.before:+.3f} Dice"
+    return f"{verdict.after - verdict.before:+.3f}"
 
 
 def _patients(count: int) -> str:
-    return "1 patient" if count == 1 else f"{count} patients"
-
-
-def _more(count: int) -> str:
-    return "1 more patient" if count == 1 else f"{count} more patients"
-
-
-def _listed(parts: Iterable[str]) -> str:
-    """ "a, b and c"."""
-    *first, last = parts
-    return f"{', '.join(first)} and {last}" if first else last
+    return _("1 patient") if count == 1 else _("{count} patients").format(count=count)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,12 +37,18 @@ class Worded(str):
         return Worded(_filled(self.template, values), self.context, self.template, values)
 
 
-def together(*texts: str) -> str:
+def together(*texts: str, between: str = " ") -> str:
     """Texts one after another, each of which may be carried; empty ones are left out."""
     parts = {f"text{n}": text for n, text in enumerate(texts) if text}
-    whole = " ".join(parts.values())
+    whole = between.join(parts.values())
     is_carried = any(isinstance(text, Worded) for text in parts.values())
-    return Worded(whole, "", " ".join(f"{{{name}}}" for name in parts), parts) if is_carried else whole
+    return Worded(whole, "", between.join(f"{{{name}}}" for name in parts), parts) if is_carried else whole
+
+
+def listed(texts: Iterable[str]) -> str:
+    """Texts, one at least, as a person lists them: "a, b and c"."""
+    *first, last = texts
+    return _("{first} and {last}").format(first=together(*first, between=", "), last=last) if first else last
 
 
 def _same(_context: str, text: str) -> str:

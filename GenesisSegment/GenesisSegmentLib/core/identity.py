@@ -17,6 +17,7 @@ from pathlib import Path
 from .errors import InputError
 from .files import fsync_folder, output_errors, private_folder
 from .home import BLOBS_NAME, DATABASE_NAME
+from .i18n import _
 
 SALT_NAME = "salt"
 _SALT_BYTES = 32
@@ -28,7 +29,6 @@ _NOBODY = {
     *("noid", "none", "null", "na", "test", "patient"),
 }
 """What stands in place of a PatientID, in small letters and without spaces and punctuation."""
-_MEND = "Bring the file back from a backup of this folder; without it, scans and patients are not known again."
 
 
 def local_salt(folder: Path) -> bytes:
@@ -46,9 +46,14 @@ def local_salt(folder: Path) -> bytes:
         return _read(path)
     except FileNotFoundError:
         if any((folder / name).exists() for name in _BELONGS_TO_SALT):
-            raise InputError(f"The case store in {folder} has lost its salt file.", _MEND) from None
+            raise InputError(
+                _("The case store in {folder} has lost its salt file.").format(folder=folder), _mend()
+            ) from None
     except OSError as error:
-        raise InputError(f"{path} could not be read: {error.strerror}.", "Check its permissions.") from error
+        raise InputError(
+            _("{path} could not be read: {reason}.").format(path=path, reason=error.strerror),
+            _("Check its permissions."),
+        ) from error
     with output_errors(path):
         private_folder(folder)
         _make(path)
@@ -80,11 +85,15 @@ def is_hash(text: str) -> bool:
     return _HASH.fullmatch(text) is not None
 
 
+def _mend() -> str:
+    return _("Bring the file back from a backup of this folder; without it, scans and patients are not known again.")
+
+
 def _read(path: Path) -> bytes:
     content = path.read_bytes()
     salt = content[:_SALT_BYTES]
     if content[_SALT_BYTES:] != hashlib.sha256(salt).digest():
-        raise InputError(f"{path} is damaged.", _MEND)
+        raise InputError(_("{path} is damaged.").format(path=path), _mend())
     return salt
 
 

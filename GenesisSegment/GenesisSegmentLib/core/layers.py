@@ -13,6 +13,7 @@ import numpy as np
 
 from .errors import InputError
 from .geometry import Geometry
+from .i18n import _
 from .jobs import Advance
 from .segmentation import BITS, Segmentation, bit_of, bits_type
 
@@ -65,9 +66,16 @@ def unpack_layers(layers: Sequence[Layer], geometry: Geometry, own: tuple[str, .
         strangers = set(np.unique(layer.labels).tolist()) - {0, *layer.classes}
         if layer.labels.shape != geometry.shape or strangers:
             raise InputError(
-                f"A label layer of shape {layer.labels.shape} with the classes {layer.classes} does not fit: the grid "
-                f"is {geometry.shape}, values not named are {sorted(strangers)}.",
-                "Run the segmentation again.",
+                _(
+                    "A label layer of shape {shape} with the classes {classes} does not fit: the grid is {grid}, "
+                    "values not named are {strangers}."
+                ).format(
+                    shape=str(layer.labels.shape),
+                    classes=str(layer.classes),
+                    grid=str(geometry.shape),
+                    strangers=str(sorted(strangers)),
+                ),
+                _("Run the segmentation again."),
             )
         bits |= table[layer.labels]
         classes.extend(layer.classes)

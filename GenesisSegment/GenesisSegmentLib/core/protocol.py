@@ -361,7 +361,6 @@ IN_BETWEEN = (Heartbeat, Progress, Partial, Stage)
 COMMANDS: dict[str, type] = {c.type: c for c in Command.__args__}  # type: ignore[attr-defined]
 EVENTS: dict[str, type] = {c.type: c for c in Event.__args__}  # type: ignore[attr-defined]
 _TYPES = {**COMMANDS, **EVENTS}
-_AGREE = "Install the same version of GenesisSegment on both sides, then restart Slicer."
 
 
 def encode(message: Message) -> bytes:
@@ -383,13 +382,20 @@ def decode(line: bytes) -> Message | None:
     version, name = document.get("v"), document.get("type")
     if not isinstance(version, int) or isinstance(version, bool) or version != VERSION:
         what = _("A message has protocol version {found}, but this side speaks version {own}.")
-        return Failure(job, "protocol", what.format(found=_short(version), own=VERSION), _(_AGREE))
+        return Failure(job, "protocol", what.format(found=_short(version), own=VERSION), _agree())
     if not isinstance(name, str) or name not in _TYPES:
-        return Failure(job, "unknown_type", f"There is no message of type {_short(name)}.", _AGREE)
+        return Failure(
+            job, "unknown_type", _("There is no message of type {name}.").format(name=_short(name)), _agree()
+        )
     try:
         return build(_TYPES[name], document)
     except MisfitError as error:
-        return Failure(job, "protocol", f"A message of type {name} is not valid: {error}.", _AGREE)
+        what = _("A message of type {name} is not valid: {reason}.").format(name=name, reason=error)
+        return Failure(job, "protocol", what, _agree())
+
+
+def _agree() -> str:
+    return _("Install the same version of GenesisSegment on both sides, then restart Slicer.")
 
 
 def _short(value: Any) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from .classes import structures
 from .errors import GeometryError, InputError
 from .geometry import Box, Geometry
+from .i18n import _
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -37,8 +38,10 @@ def bits_type(classes: Iterable[int]) -> type[np.uint32] | type[np.uint64]:
     highest = max(classes, default=0)
     if highest > MOST_CLASSES:
         raise InputError(
-            f"Class {highest} cannot be drawn: a model can draw {MOST_OWN} structures of your own.",
-            f"Choose classes up to number {MOST_CLASSES}.",
+            _("Class {number} cannot be drawn: a model can draw {most} structures of your own.").format(
+                number=highest, most=MOST_OWN
+            ),
+            _("Choose classes up to number {most}.").format(most=MOST_CLASSES),
         )
     return BITS if highest <= MAX_CLASSES else np.uint64
 
@@ -65,8 +68,9 @@ class Segmentation:
     def __post_init__(self) -> None:
         if self.bits.dtype not in (bits_type(self.classes), np.uint64) or self.bits.shape != self.geometry.shape:
             raise GeometryError(
-                f"Bits of type {self.bits.dtype} and shape {self.bits.shape} do not fit a grid of shape "
-                f"{self.geometry.shape}."
+                _("Bits of type {dtype} and shape {shape} do not fit a grid of shape {grid}.").format(
+                    dtype=self.bits.dtype, shape=str(self.bits.shape), grid=str(self.geometry.shape)
+                )
             )
 
     @property

@@ -9,6 +9,7 @@ import numpy as np
 
 from .errors import GeometryError
 from .geometry import Geometry
+from .i18n import _
 
 
 @dataclass(frozen=True)
@@ -43,4 +44,8 @@ class Volume:
 
     def __post_init__(self) -> None:
         if self.voxels.shape != self.geometry.shape:
-            raise GeometryError(f"Voxels of shape {self.voxels.shape} do not fit a grid of {self.geometry.shape}.")
+            raise GeometryError(
+                _("Voxels of shape {shape} do not fit a grid of {grid}.").format(
+                    shape=str(self.voxels.shape), grid=str(self.geometry.shape)
+                )
+            )

@@ -242,7 +242,7 @@ class WorkerClient:
             self._store.remove(folder)
 
     def stop(self) -> None:
-        """Ends the process, for example after packages were installed; the next command starts a new one.
+        """Ends the process, for example before packages are installed; the next command starts a new one.
 
         Commands that have not ended are cancelled.
         """

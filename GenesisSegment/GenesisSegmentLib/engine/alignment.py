@@ -10,6 +10,7 @@ import numpy as np
 
 from ..core.errors import GeometryError
 from ..core.geometry import Box, Geometry, Reorientation
+from ..core.i18n import _
 from ..core.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -92,8 +93,13 @@ def _matches(geometry: Geometry, other: Geometry) -> bool:
 
 def _refusal(geometry: Geometry, other: Geometry) -> GeometryError:
     return GeometryError(
-        f"Prediction and reference lie on different grids: {_describe(geometry)} and {_describe(other)}.",
-        "Give the prediction for the very image that the reference was drawn on, or resample one onto the other first.",
+        _("Prediction and reference lie on different grids: {one} and {other}.").format(
+            one=_describe(geometry), other=_describe(other)
+        ),
+        _(
+            "Give the prediction for the very image that the reference was drawn on, or resample one onto "
+            "the other first."
+        ),
     )
 
 

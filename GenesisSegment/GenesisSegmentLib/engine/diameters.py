@@ -20,6 +20,8 @@ from scipy.spatial import ConvexHull
 
 _SAME_MM = 1e-6
 _BESIDE_MM = 1e-9
+_SAME_SHARE = 1e-9
+_FIRST_LOOKS = np.arange(1, 8) / 8
 _MOST_POINTS = 1000
 """Points of an outline through which lines are looked for; a longer outline gives every second, third... of them."""
 _AT_ONCE = 4096
@@ -120,19 +122,15 @@ class _Outline:
 
     def _are_inside(self, lines: np.ndarray) -> np.ndarray:
         """Which of the lines (n, 2, 2) have no point farther outside than a direct neighbour of the piece's pixels."""
-        if not len(lines):
-            return np.zeros(0, dtype=bool)
         pixels = lines / self.spacing
-        steps = int(np.ceil(2 * np.abs(pixels[:, 1] - pixels[:, 0]).max())) + 1
-        shares = np.arange(1, steps) / steps
         left = np.arange(len(lines))
-        for share in (*shares[:: max(1, steps // 8)], *shares):  # in large strides first: most lines fail on them
+        for share in _FIRST_LOOKS:  # most lines fail on these
             row, column = np.rint(pixels[left, 0] * (1 - share) + pixels[left, 1] * share).astype(int).T
             left = left[self.near[row, column]]
-            if not left.size:
-                break
         inside = np.zeros(len(lines), dtype=bool)
-        inside[left] = True
+        if left.size:
+            row, column, is_entered = _entered(pixels[left])
+            inside[left] = (self.near[row, column] | ~is_entered).all(axis=1)
         return inside
 
     def _longest_along(self, direction: np.ndarray) -> float:
@@ -155,6 +153,22 @@ class _Outline:
         starts = np.concatenate([[True], ~goes_on])
         ends = np.concatenate([~goes_on, [True]])
         return float((leaves[ends] - enters[starts]).max())
+
+
+def _entered(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The pixels that lines (n, 2, 2), in pixels, pass through: rows and columns (n, m), and which of these count."""
+    start, along = lines[:, 0], lines[:, 1] - lines[:, 0]
+    shares = [np.zeros((len(lines), 1)), np.ones((len(lines), 1))]
+    for axis in range(2):
+        low, high = lines[..., axis].min(axis=1), lines[..., axis].max(axis=1)
+        edges = np.ceil(low - 0.5)[:, None] + 0.5 + np.arange(int(np.ceil((high - low).max())) + 1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            crossed = (edges - start[:, axis, None]) / along[:, axis, None]
+        shares.append(np.where((crossed > 0) & (crossed < 1), crossed, 1.0))
+    ordered = np.sort(np.concatenate(shares, axis=1), axis=1)
+    middle = (ordered[:, 1:] + ordered[:, :-1]) / 2
+    row, column = np.rint(start[:, :, None] + along[:, :, None] * middle[:, None]).astype(int).transpose(1, 0, 2)
+    return row, column, np.diff(ordered, axis=1) > _SAME_SHARE
 
 
 def _crossings(across: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

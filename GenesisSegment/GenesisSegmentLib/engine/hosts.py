@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.classes import class_table
 from ..core.geometry import Box
-from ..core.i18n import _
+from ..core.i18n import _, listed, together
 from ..core.segmentation import Segmentation, bit_of, class_boxes
 from .components import components, dilated
 
@@ -49,18 +49,20 @@ def organs_with_lesions(segmentation: Segmentation) -> tuple[Segmentation, tuple
         if bits is segmentation.bits:
             bits = bits.copy(order="K")
         box = Box.joined(boxes[c] for c in lesions).grown(1, bits.shape)
-        names = " and ".join(class_table()[c].slug for c in lesions)
+        names = listed(class_table()[c].slug for c in lesions)
         before = bits[box.slices].copy()
         left = _fold(bits[box.slices], hosts, known, lesions)
         changed = np.bitwise_or.reduce(before ^ bits[box.slices], axis=None)
-        grown += [f"{names} as {class_table()[c].slug}" for c in known if int(changed) >> (c - 1) & 1]
-        unclear += [f"{left} of {names}"] * (left > 0 and len(known) == len(hosts))
+        as_organ, of_lesions = _("{lesions} as {organ}"), _("{count} of {lesions}")
+        organs = [class_table()[c].slug for c in known if int(changed) >> (c - 1) & 1]
+        grown += [as_organ.format(lesions=names, organ=organ) for organ in organs]
+        unclear += [of_lesions.format(count=left, lesions=names)] * (left > 0 and len(known) == len(hosts))
     notes = []
     if grown:
-        notes.append(_("Organs include their lesions: {organs}.").format(organs=", ".join(grown)))
+        notes.append(_("Organs include their lesions: {organs}.").format(organs=together(*grown, between=", ")))
     if unclear:
         text = _("Pieces that could belong to either side count as no organ: {pieces}.")
-        notes.append(text.format(pieces=", ".join(unclear)))
+        notes.append(text.format(pieces=together(*unclear, between=", ")))
     return replace(segmentation, bits=bits), tuple(notes)
 
 

@@ -28,6 +28,7 @@ from ..core.classes import FIRST_OWN, find_classes, structures
 from ..core.errors import GeometryError, InputError
 from ..core.files import safe_name
 from ..core.geometry import Geometry
+from ..core.i18n import _
 from ..core.segmentation import BITS, MAX_CLASSES, Segmentation, bit_of, bits_type
 from .export.segnrrd import COMPUTED_FIELD
 from .export.targets import FOLDER_TABLE, suffix_of, table_path
@@ -38,7 +39,6 @@ from .images.sitk import geometry_from_sitk
 
 REFERENCE_NAME = "labels.nii.gz"
 _READERS = {".nii.gz": read_nifti, ".nii": read_nifti, ".nrrd": read_nrrd, ".mha": read_metaimage}
-_AGAIN = "Copy or export the file again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ def read_labels(path: Path | str, own: tuple[str, ...] = ()) -> Labels:
     """
     path = Path(path)
     if not path.exists():
-        raise InputError(f"{path} does not exist.", "Check the path.")
+        raise InputError(_("{path} does not exist.").format(path=path), _("Check the path."))
     try:
         if path.is_dir():
             labels = path / REFERENCE_NAME
@@ -75,16 +75,24 @@ def read_labels(path: Path | str, own: tuple[str, ...] = ()) -> Labels:
         if suffix_of(path) in _READERS:
             return _read_label_map(path, own)
     except OSError as error:
-        raise InputError(f"{path} could not be read: {error.strerror or error}.", "Check its permissions.") from error
-    raise InputError(f"{path.name} is not a label file that can be read.", f"Give .seg.nrrd, {', '.join(_READERS)}.")
+        raise InputError(
+            _("{path} could not be read: {reason}.").format(path=path, reason=error.strerror or error),
+            _("Check its permissions."),
+        ) from error
+    raise InputError(
+        _("{file} is not a label file that can be read.").format(file=path.name),
+        _("Give .seg.nrrd, {suffixes}.").format(suffixes=", ".join(_READERS)),
+    )
 
 
 def _read_label_map(path: Path, own: tuple[str, ...]) -> Labels:
     table_file = table_path(path)
     if not table_file.is_file():
         raise InputError(
-            f"{path.name} has no {table_file.name} beside it, so it cannot be told which value is which class.",
-            'Write one, such as {"labels": {"1": "spleen", "2": "liver"}}.',
+            _("{file} has no {table} beside it, so it cannot be told which value is which class.").format(
+                file=path.name, table=table_file.name
+            ),
+            _('Write one, such as {"labels": {"1": "spleen", "2": "liver"}}.'),
         )
     table = _json(table_file)
     values, classes, notes, others = _value_table(table, table_file, own)
@@ -100,7 +108,12 @@ def _read_label_map(path: Path, own: tuple[str, ...]) -> Labels:
     unknown = set(np.flatnonzero(used).tolist()) - set(values) - {0}
     if unknown:
         listed = ", ".join(str(v) for v in sorted(unknown))
-        raise InputError(f"{path.name} holds values that {table_file.name} does not explain: {listed}.", "Add them.")
+        raise InputError(
+            _("{file} holds values that {table} does not explain: {listed}.").format(
+                file=path.name, table=table_file.name, listed=listed
+            ),
+            _("Add them."),
+        )
     painted = Segmentation(bits, geometry, classes, own)
     whole, folded = organs_with_lesions(painted)
     return Labels(whole, (*notes, *folded, *_still_hidden(table, painted, whole)), others=others)
@@ -118,15 +131,20 @@ def read_named(path: Path | str, names: Sequence[str]) -> Labels:
     slugs = tuple(safe_name(name, "structure") for name in names)
     if len(set(slugs)) < len(names) or len(names) > MAX_CLASSES:
         raise InputError(
-            f"{', '.join(names)} cannot be read at once: they are more than {MAX_CLASSES}, or two are the same name.",
-            "Name fewer of them.",
+            _("{names} cannot be read at once: they are more than {most}, or two are the same name.").format(
+                names=", ".join(names), most=MAX_CLASSES
+            ),
+            _("Name fewer of them."),
         )
     found = read_labels(path, slugs)
     whole = found.segmentation
     absent = [name for index, name in enumerate(names, FIRST_OWN) if index not in whole.classes]
     if absent:
         there = (*(whole.structures[c].slug for c in whole.classes), *found.others)
-        raise InputError(f"{Path(path).name} does not name {', '.join(absent)}.", f"It names: {', '.join(there)}.")
+        raise InputError(
+            _("{file} does not name {names}.").format(file=Path(path).name, names=", ".join(absent)),
+            _("It names: {names}.").format(names=", ".join(there)),
+        )
     bits = (whole.bits >> np.uint64(MAX_CLASSES)).astype(BITS)
     return Labels(replace(whole, bits=bits, classes=tuple(range(1, len(names) + 1)), own=()))
 
@@ -145,9 +163,8 @@ def _still_hidden(table: dict[str, Any], painted: Segmentation, whole: Segmentat
             short.append(whole.structures[c].slug)
     if not short:
         return ()
-    return (
-        f"Other classes were painted over parts of {', '.join(short)}: a .seg.nrrd or a folder of masks keeps them.",
-    )
+    what = _("Other classes were painted over parts of {names}: a .seg.nrrd or a folder of masks keeps them.")
+    return (what.format(names=", ".join(short)),)
 
 
 def _value_table(
@@ -160,7 +177,9 @@ def _value_table(
         looked_for = table.get("universal_model_annotated", table.get("classes_computed"))
         looked_for = None if looked_for is None else {int(c) for c in looked_for}
     except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{path.name} is not a table of label values.", 'Write "labels": {"1": "spleen"}.') from error
+        raise InputError(
+            _("{file} is not a table of label values.").format(file=path.name), _('Write "labels": {"1": "spleen"}.')
+        ) from error
     notes: tuple[str, ...] = ()
     if "universal_model" in table:
         values = {value: _own_number(name, own) for value, name in names.items()} | mapped
@@ -174,13 +193,21 @@ def _value_table(
         looked_for |= {index for index in values.values() if index >= FIRST_OWN}
     classes = set(values.values()) - {0} if looked_for is None else looked_for
     if not classes <= set(structures(own)):
-        raise InputError(f"{path.name} names classes that do not exist.", f"Classes are 1 to {MAX_CLASSES}.")
+        raise InputError(
+            _("{file} names classes that do not exist.").format(file=path.name),
+            _("Classes are 1 to {most}.").format(most=MAX_CLASSES),
+        )
     if not classes and not names:
-        raise InputError(f"{path.name} names no label.", 'Write "labels": {"1": "spleen"}.')
+        raise InputError(_("{file} names no label.").format(file=path.name), _('Write "labels": {"1": "spleen"}.'))
     stray = set(values.values()) - {0} - classes
     if stray:
         slugs = ", ".join(structures(own)[c].slug for c in sorted(stray))
-        raise InputError(f"{path.name} gives values to classes that it says were not looked for: {slugs}.", "Mend it.")
+        raise InputError(
+            _("{file} gives values to classes that it says were not looked for: {slugs}.").format(
+                file=path.name, slugs=slugs
+            ),
+            _("Mend it."),
+        )
     return values, tuple(sorted(classes)), notes, others
 
 
@@ -201,7 +228,10 @@ def _read_folder(folder: Path, own: tuple[str, ...]) -> Labels:
         unknown = [path.name[: -len(suffix_of(path))] for path, index in found.items() if not index]
         classes = set(files)
     if not classes and not (unknown and table_file.is_file()):
-        raise InputError(f"There is no mask in {folder}.", "Give a folder with one mask per class: spleen.nii.gz, ...")
+        raise InputError(
+            _("There is no mask in {folder}.").format(folder=folder),
+            _("Give a folder with one mask per class: spleen.nii.gz, ..."),
+        )
     kind = bits_type(classes)
     bits = None if geometry is None else np.zeros(geometry.shape, dtype=kind, order="F")
     for index, path in files.items():
@@ -209,7 +239,10 @@ def _read_folder(folder: Path, own: tuple[str, ...]) -> Labels:
         if geometry is None or bits is None:
             geometry, bits = place, np.zeros(place.shape, dtype=kind, order="F")
         if not place.matches(geometry):
-            raise GeometryError(f"The masks in {folder} lie on different grids ({path.name}).", _AGAIN)
+            raise GeometryError(
+                _("The masks in {folder} lie on different grids ({file}).").format(folder=folder, file=path.name),
+                _again(),
+            )
         bits[mask != 0] |= bit_of(index)
     assert geometry is not None  # from the table or from a file
     assert bits is not None
@@ -221,13 +254,15 @@ def _table_grid(table: dict[str, Any], path: Path) -> Geometry:
     """The grid on which nothing was found."""
     if "ijk_to_ras" not in table:
         raise InputError(
-            f"No class was found in {path.parent}, and {path.name} does not say on which grid.",
-            "Segment again, or give a .seg.nrrd or a label map instead.",
+            _("No class was found in {folder}, and {file} does not say on which grid.").format(
+                folder=path.parent, file=path.name
+            ),
+            _("Segment again, or give a .seg.nrrd or a label map instead."),
         )
     try:
         geometry = Geometry(tuple(table["shape"]), np.array(table["ijk_to_ras"], dtype=np.float64))
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path.name} does not describe a grid.", _AGAIN) from error
+        raise InputError(_("{file} does not describe a grid.").format(file=path.name), _again()) from error
     geometry.check()
     return geometry
 
@@ -242,13 +277,18 @@ def _folder_table(
         numbers |= {c: _own_number(names[c], own) for c in numbers if c >= FIRST_OWN and c in names}
         listed = {numbers[int(c)]: path.with_name(Path(name).name) for c, name in table["files"].items()}
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path.name} is not a table of masks.", _AGAIN) from error
+        raise InputError(_("{file} is not a table of masks.").format(file=path.name), _again()) from error
     unknown = [names[c] for c, index in numbers.items() if not index]
     files = {index: file for index, file in listed.items() if index}
     classes = set(numbers.values()) - {0}
     missing = [file.name for file in files.values() if not file.is_file()]
     if missing:
-        raise InputError(f"{path.parent} lacks {', '.join(missing)}, which {path.name} names.", _AGAIN)
+        raise InputError(
+            _("{folder} lacks {files}, which {file} names.").format(
+                folder=path.parent, files=", ".join(missing), file=path.name
+            ),
+            _again(),
+        )
     return files, classes, unknown
 
 
@@ -256,10 +296,13 @@ def _read_seg_nrrd(path: Path, own: tuple[str, ...]) -> Labels:
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise InputError(f"{path.name} is damaged or not a NRRD file.", _AGAIN) from error
+        raise InputError(_("{file} is damaged or not a NRRD file.").format(file=path.name), _again()) from error
     fields = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     if "NRRD_space" not in fields or image.GetDimension() != 3:
-        raise GeometryError(f"{path.name} does not say how it lies in the patient.", "Save it again from 3D Slicer.")
+        raise GeometryError(
+            _("{file} does not say how it lies in the patient.").format(file=path.name),
+            _("Save it again from 3D Slicer."),
+        )
     geometry = geometry_from_sitk(image)
     geometry.check()
     layers = sitk.GetArrayViewFromImage(image)
@@ -283,7 +326,10 @@ def _read_seg_nrrd(path: Path, own: tuple[str, ...]) -> Labels:
     seen = _slugs(unknown)
     unknown += [slug for slug, index in computed.items() if not index and slug not in seen]
     if not classes and not unknown:
-        raise InputError(f"{path.name} holds no segment that is named like one of the classes.", "Rename its segments.")
+        raise InputError(
+            _("{file} holds no segment that is named like one of the classes.").format(file=path.name),
+            _("Rename its segments."),
+        )
     segmentation = Segmentation(bits, geometry, tuple(sorted(classes)), own)
     return Labels(segmentation, _passed_over(unknown), is_empty_outside=True, others=_slugs(unknown))
 
@@ -318,24 +364,38 @@ def _read_values(path: Path) -> tuple[np.ndarray, Geometry]:
     """Whole, non-negative label values (i, j, k) and their grid."""
     values, geometry = _READERS[suffix_of(path)](path)
     if values.dtype.kind == "f" and not (values == np.rint(values)).all():
-        raise InputError(f"{path.name} holds fractions: it is an image or a probability map, not labels.", _AGAIN)
+        raise InputError(
+            _("{file} holds fractions: it is an image or a probability map, not labels.").format(file=path.name),
+            _again(),
+        )
     if values.size and (values.min() < 0 or values.max() > np.iinfo(np.uint16).max):
         raise InputError(
-            f"{path.name} holds values from {values.min()} to {values.max()}: these are not labels.", _AGAIN
+            _("{file} holds values from {least} to {most}: these are not labels.").format(
+                file=path.name, least=str(values.min()), most=str(values.max())
+            ),
+            _again(),
         )
     return values.astype(np.uint16, copy=False), geometry
+
+
+def _again() -> str:
+    return _("Copy or export the file again.")
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path.name} is not JSON.", _AGAIN) from error
+        raise InputError(_("{file} is not JSON.").format(file=path.name), _again()) from error
     if not isinstance(document, dict):
-        raise InputError(f"{path.name} is not a table of label values.", 'Write "labels": {"1": "spleen"}.')
+        raise InputError(
+            _("{file} is not a table of label values.").format(file=path.name), _('Write "labels": {"1": "spleen"}.')
+        )
     return document
 
 
 def _passed_over(names: Iterable[str]) -> tuple[str, ...]:
     listed = sorted(names)
-    return (f"Passed over, as they are none of the classes: {', '.join(listed)}.",) if listed else ()
+    return (
+        (_("Passed over, as they are none of the classes: {names}.").format(names=", ".join(listed)),) if listed else ()
+    )

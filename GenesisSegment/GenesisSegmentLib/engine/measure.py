@@ -14,6 +14,7 @@ import numpy as np
 from ..core.errors import GeometryError
 from ..core.files import atomic_file
 from ..core.geometry import Box, Geometry
+from ..core.i18n import _
 from ..core.jobs import Advance
 from ..core.segmentation import Segmentation, class_boxes
 from ..core.volume import Volume
@@ -70,8 +71,8 @@ def measure(
     """
     if not segmentation.geometry.matches(volume.geometry):
         raise GeometryError(
-            "The segmentation and the image lie on different grids, so Hounsfield units cannot be read.",
-            "Measure a segmentation on the image that it was made from.",
+            _("The segmentation and the image lie on different grids, so Hounsfield units cannot be read."),
+            _("Measure a segmentation on the image that it was made from."),
         )
     boxes = class_boxes(segmentation.bits)
     found = []

@@ -14,6 +14,7 @@ import numpy as np
 from ..core.classes import class_table
 from ..core.errors import GeometryError
 from ..core.files import atomic_file
+from ..core.i18n import _
 from ..core.segmentation import Segmentation, bit_of
 from ..core.volume import Volume
 from .palette import line_color
@@ -93,7 +94,9 @@ def write_overview(path: Path, volume: Volume, segmentation: Segmentation, title
         GeometryError: the segmentation does not lie on the volume's grid.
     """
     if not segmentation.geometry.matches(volume.geometry):
-        raise GeometryError("The segmentation does not lie on the grid of the image.", "Segment this image again.")
+        raise GeometryError(
+            _("The segmentation does not lie on the grid of the image."), _("Segment this image again.")
+        )
     figure = draw_overview(volume, segmentation, title or volume.source.name, note)
     with atomic_file(path) as temporary:
         figure.savefig(temporary, format="png", facecolor=figure.get_facecolor())

@@ -13,6 +13,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..core.geometry import Geometry
+from ..core.i18n import _
 from ..core.volume import Source, Volume
 from .tissue import paint
 
@@ -111,7 +112,7 @@ def phantom_ct(spacing_mm: float = 2.5, seed: int | None = None) -> Volume:
         path=Path("phantom"),
         name="synthetic phantom",
         notes=(
-            "This is a synthetic phantom made of smooth solids: how the model does on it says nothing of real CTs.",
+            _("This is a synthetic phantom made of smooth solids: how the model does on it says nothing of real CTs."),
         ),
     )
     return Volume(voxels, geometry, source)

@@ -39,6 +39,7 @@ import numpy as np
 from ..core.classes import class_table
 from ..core.errors import GenesisError, InputError
 from ..core.geometry import Box
+from ..core.i18n import _
 from ..core.jobs import Advance
 from ..core.segmentation import MAX_CLASSES, bit_of, class_boxes, pack
 from . import lungs
@@ -87,7 +88,11 @@ def postprocess(
     """
     masks = np.asarray(masks)
     if masks.ndim != 4 or not 1 <= masks.shape[0] <= MAX_CLASSES:
-        raise InputError(f"Masks of shape (classes, x, y, z) with up to 32 classes are needed, not {masks.shape}.")
+        raise InputError(
+            _("Masks of shape (classes, x, y, z) with up to 32 classes are needed, not {shape}.").format(
+                shape=masks.shape
+            )
+        )
     classes = tuple(range(1, masks.shape[0] + 1))
     bits = pack(((c, masks[c - 1].astype(bool)) for c in classes), masks.shape[1:])
     cleaned = postprocess_bits(bits, classes, variant, spacing_mm)
@@ -123,7 +128,10 @@ def postprocess_bits(
         InputError: the variant is unknown.
     """
     if variant not in VARIANTS:
-        raise InputError(f'There is no post-processing "{variant}".', f"Choose from: {', '.join(VARIANTS)}.")
+        raise InputError(
+            _('There is no post-processing "{variant}".').format(variant=variant),
+            _("Choose from: {variants}.").format(variants=", ".join(VARIANTS)),
+        )
     computed = frozenset(classes)
     wanted = computed if asked is None else computed.intersection(asked)
     middle = bits.shape[0] // 2 if middle is None else middle
@@ -131,9 +139,11 @@ def postprocess_bits(
     cleaner = _Cleaner(bits, computed, variant, tuple(float(s) for s in spacing_mm), middle, lambda: advance(share))
     if variant == "published" and {VEIN, PANCREAS} <= wanted and PANCREAS not in cleaner.boxes:
         raise PostprocessError(
-            "The published post-processing fails on this scan: no pancreas was found, at whose lower end the portal "
-            "and splenic vein is cut.",
-            'Use the post-processing "safe", or leave out one of the two classes.',
+            _(
+                "The published post-processing fails on this scan: no pancreas was found, at whose lower end the "
+                "portal and splenic vein is cut."
+            ),
+            _('Use the post-processing "safe", or leave out one of the two classes.'),
         )
     cleaned = np.zeros_like(bits)
     for n, index in enumerate(sorted(wanted)):

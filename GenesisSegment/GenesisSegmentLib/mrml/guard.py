@@ -1,91 +1,213 @@
-"""Keeps locked and reviewed segments as they were, whatever the Segment Editor does to them.
+"""Keeps locked and reviewed segments as they were, whatever tool or module changes them, and their marks with them.
 
-Our own writes leave them alone. Slicer's brushes do not know of locks: told to overwrite other segments, they take
-voxels from all of them. What was taken is put back as soon as the person lets go; both segments then hold it.
+Our own writes leave them alone. Slicer's tools do not know of locks: they change the segment that is chosen and, told
+to overwrite, take voxels from all others. What was changed is put back as soon as the person lets go; of voxels that a
+brush took, both segments hold them then.
+
+Slicer's undo brings the tags of segments back together with their voxels, and marks set since then are not among them.
+So what the person marked is remembered here as well: a segment that undo left as it was keeps its marks; one that it
+changed, or took away, loses them until it looks the same again. Undo never marks anything by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-import slicer
-
-from ..core.geometry import Box, Geometry
-from ..core.pieces import Pieces
-from .arrays import label_image
+from ..core.pieces import ALONE, Pieces, steady
+from ..core.workflow.ports import Guarded
+from .kept import Comparer, Kept, keeping, put_back
 from .nodes import volume_of
-from .reading import box_around, read_mask, read_single
-from .tags import is_protected
+from .tags import MARKS_TAG, marks_of, set_marks, stamp, tag_of
 from .versions import image_version
-from .volumes import placement, placement_under
+from .volumes import placement
 from .writing import segments_of
 
+_NONE = False, False
+_GONE = "gone"
+_FIRST = 1e9
+"""Priority of an observer that is told before all others."""
 
-@dataclass(frozen=True, eq=False)
-class _Kept:
-    """Voxels (i, j, k) of a segment, in a box with one more voxel around them on each side; ``version`` is that of the
-    image that they were last found in."""
 
-    grid: Geometry
-    box: Box
-    mask: np.ndarray
-    version: Hashable
+@dataclass(eq=False)
+class _Marked:
+    """What the person marked. ``stamp`` is the one that the segment has, unless undo brought another back; ``version``
+    is that of the image in which ``kept`` was found last; ``is_lost``: the segment is no longer what was marked."""
+
+    name: str
+    marks: tuple[bool, bool]
+    stamp: str
+    kept: Kept | None = None
+    version: Hashable = None
+    is_lost: bool = False
+
+    @property
+    def expected(self) -> tuple[bool, bool]:
+        """The marks that the segment should have now."""
+        return _NONE if self.is_lost else self.marks
+
+
+@dataclass(eq=False)
+class _Look:
+    """One look at all segments of a node."""
+
+    node: Any
+    save_state: Callable[[Any], None] | None
+    comparer: Comparer = field(default_factory=Comparer)
+    is_saved: bool = False
+
+    def segment(self, segment_id: str) -> Any | None:
+        """None where it is gone."""
+        return self.node.GetSegmentation().GetSegment(segment_id)
+
+    def stamp(self, segment_id: str) -> str:
+        """That which the segment has now."""
+        segment = self.segment(segment_id)
+        return tag_of(segment, MARKS_TAG) if segment is not None else _GONE
+
+    def version(self, segment_id: str) -> Hashable:
+        """Another value whenever the voxels of the segment may be others."""
+        segment = self.segment(segment_id)
+        return image_version(segment) if segment is not None else None
+
+    def state(self, segment_id: str, marked: _Marked) -> Hashable:
+        """Another value whenever voxels or marks may be others."""
+        return self.stamp(segment_id), marked.stamp, self.version(segment_id)
 
 
 class Guard:
-    """Remembers protected segments from the first look at them until they are free again."""
+    """Remembers marked segments from the first look at them until they are free again."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[str, str], _Kept] = {}
+        self._marked: dict[tuple[str, str], _Marked] = {}
+        self._report = Guarded()
 
-    def looking(self, node: Any) -> Pieces[tuple[str, ...]]:
-        """Puts back what was taken from protected segments of a node, or added, segment by segment; names of those."""
-        protected = {i: segment for i, segment in segments_of(node) if is_protected(segment)}
-        for key in [key for key in self._kept if key[0] == node.GetID() and key[1] not in protected]:
-            del self._kept[key]
+    def report(self) -> Guarded:
+        """What was done since it was asked for last."""
+        report, self._report = self._report, Guarded()
+        return report
+
+    def take_marks(self, node: Any) -> None:
+        """Remembers what the person marked or freed, here or in a table of Slicer: the stamp is as it was."""
+        for segment_id, segment in segments_of(node):
+            key, marks = (node.GetID(), segment_id), marks_of(segment)
+            marked, name = self._marked.get(key), segment.GetName() or segment_id
+            if marked is None:
+                if marks != _NONE:
+                    known = tag_of(segment, MARKS_TAG) or stamp(segment)
+                    self._marked[key] = _Marked(name, marks, known)
+                continue
+            marked.name = name
+            if tag_of(segment, MARKS_TAG) == marked.stamp and marks != marked.expected:
+                if _NONE in (marks, marked.expected):
+                    marked.kept = None
+                marked.marks, marked.stamp, marked.is_lost = marks, stamp(segment), False
+
+    def looking(self, node: Any, save_state: Callable[[Any], None] | None = None) -> Pieces[None]:
+        """Puts right what was changed, segment by segment; what the person marked since the last look is remembered.
+
+        Args:
+            node: the segmentation.
+            save_state: saves a step of undo of it, before the first segment is put back. That step undone, the change
+                is there again, without the marks. None where the change is part of a step already.
+        """
+        self.take_marks(node)
+        yield
+        look = _Look(node, save_state)
         # Those that are remembered first: they may have been changed.
-        changed = []
-        for segment_id in sorted(protected, key=lambda i: (node.GetID(), i) not in self._kept):
-            segment = node.GetSegmentation().GetSegment(segment_id)
-            is_there = segment is not None and is_protected(segment)
-            if is_there and (yield from self._putting_back(node, segment_id, segment)):
-                changed.append(segment.GetName())
-            yield
-        return tuple(changed)
-
-    def _putting_back(self, node: Any, segment_id: str, segment: Any) -> Pieces[bool]:
-        """Whether there was something to put back."""
-        kept, grid = self._kept.get((node.GetID(), segment_id)), placement(volume_of(node)).geometry
-        if kept is None or not kept.grid.matches(grid):
-            yield from self._remembering(node, segment_id, segment, grid)
-            return False
-        is_changed = image_version(segment) != kept.version and not np.array_equal(
-            read_mask(node, segment_id, grid.cropped(kept.box)), kept.mask
-        )
-        if is_changed:
-            self._put_back(node, segment_id, kept)
-        self._kept[node.GetID(), segment_id] = replace(kept, version=image_version(segment))
-        return is_changed
+        for (node_id, segment_id), marked in sorted(self._marked.items(), key=lambda entry: entry[1].kept is None):
+            if node_id == node.GetID():
+                yield from self._looking_at(look, segment_id, marked)
+                yield
 
     def forget(self) -> None:
         """Remembers nothing any more, for example because the scene closes: another one uses the same IDs."""
-        self._kept.clear()
+        self._marked.clear()
+        self._report = Guarded()
 
-    def _remembering(self, node: Any, segment_id: str, segment: Any, grid: Geometry) -> Pieces[None]:
-        """In two pieces, unless the segment changes between them: then it is for the next look to do."""
-        version = image_version(segment)
-        box = (box_around(read_single(node, segment_id, grid)) or Box((0, 0, 0), (1, 1, 1))).grown(1, grid.shape)
+    def _looking_at(self, look: _Look, segment_id: str, marked: _Marked) -> Pieces[None]:
+        is_changed = yield from self._comparing(look, segment_id, marked)
+        segment = look.segment(segment_id)
+        if segment is None:
+            self._lose(marked)
+            marked.stamp = _GONE
+        elif tag_of(segment, MARKS_TAG) != marked.stamp:
+            if is_changed:
+                self._lose(marked)
+            else:
+                marked.is_lost = False
+            with _unheard_by_undo(look.node, segment_id):
+                set_marks(segment, marked.expected)
+                marked.stamp = stamp(segment)
+        elif marked.expected == _NONE:
+            return
+        elif marked.kept is None:
+            yield from self._remembering(look, segment_id, marked)
+        elif is_changed:
+            yield from self._putting_back(look, segment_id, marked, marked.kept)
+
+    def _comparing(self, look: _Look, segment_id: str, marked: _Marked) -> Pieces[bool]:
+        """Whether the segment has other voxels than those that were marked, as far as these are known."""
+        grid = placement(volume_of(look.node)).geometry
+        if marked.kept is not None and not marked.kept.grid.matches(grid):
+            marked.kept = None  # the CT was moved, and the segments with it
+        is_step = look.stamp(segment_id) != marked.stamp
+        if marked.kept is None or not (is_step or marked.expected != _NONE):
+            return is_step
+        if look.version(segment_id) == marked.version:
+            return False
+        kept = marked.kept
+        _state, is_changed = yield from steady(
+            lambda: look.state(segment_id, marked), lambda: look.comparer.differing(look.node, segment_id, kept)
+        )
+        if not is_changed:
+            marked.version = look.version(segment_id)
+        return is_changed
+
+    def _remembering(self, look: _Look, segment_id: str, marked: _Marked) -> Pieces[None]:
+        _state, kept = yield from steady(lambda: look.state(segment_id, marked), lambda: keeping(look.node, segment_id))
+        if look.stamp(segment_id) == marked.stamp and marked.expected != _NONE:
+            marked.kept, marked.version = kept, look.version(segment_id)
+
+    def _putting_back(self, look: _Look, segment_id: str, marked: _Marked, kept: Kept) -> Pieces[None]:
+        """In one piece, which cannot be cut: Slicer copies the image that the segment shares with others."""
+        before = look.state(segment_id, marked)
+        yield ALONE
+        if before != look.state(segment_id, marked):
+            return  # for the next look
+        if look.save_state is not None and not look.is_saved:
+            look.save_state(look.node)
+            look.is_saved = True
+            self._report = replace(self._report, can_undo=True)
+        put_back(look.node, segment_id, kept)
+        if look.is_saved:
+            marked.stamp = stamp(look.segment(segment_id))
+        marked.version = look.version(segment_id)
+        self._report = replace(self._report, put_back=(*self._report.put_back, marked.name))
+
+    def _lose(self, marked: _Marked) -> None:
+        if marked.expected != _NONE:
+            self._report = replace(self._report, unmarked=(*self._report.unmarked, marked.name))
+        marked.is_lost = True
+
+
+@contextmanager
+def _unheard_by_undo(node: Any, segment_id: str) -> Iterator[None]:
+    """Changes tags so that what was undone can be made again: Slicer forgets it as soon as a segment tells of a change.
+
+    The lists of segments, which listen to the node, hear of it.
+    """
+    segmentation = node.GetSegmentation()
+    event = segmentation.SegmentModified
+
+    def stop(*_arguments: Any) -> None:
+        segmentation.GetCommand(tag).SetAbortFlag(1)
+
+    tag: int = segmentation.AddObserver(event, stop, _FIRST)
+    try:
         yield
-        if image_version(segment) == version:
-            mask = read_mask(node, segment_id, grid.cropped(box))
-            self._kept[node.GetID(), segment_id] = _Kept(grid, box, mask, version)
-
-    def _put_back(self, node: Any, segment_id: str, kept: _Kept) -> None:
-        place = placement_under(volume_of(node), node)
-        i, j, k = (a + b for a, b in zip(place.start, kept.box.start, strict=True))
-        logic = slicer.vtkSlicerSegmentationsModuleLogic
-        image = label_image(kept.mask.astype(np.uint8), place.matrix, (i, j, k))
-        logic.SetBinaryLabelmapToSegment(image, node, segment_id, logic.MODE_REPLACE, image.GetExtent(), False, [])
+    finally:
+        segmentation.RemoveObserver(tag)
+    node.InvokeEvent(event, segment_id)

@@ -14,13 +14,13 @@ _VOLUME, _SEGMENTATION = "InputVolume", "Segmentation"
 
 
 def load_parameters(scene: Any) -> SceneParameters:
-    """The parameters of a scene; defaults where it has none."""
+    """The parameters of a scene; defaults where it has none, and no node that is gone."""
     node = scene.GetSingletonNode(MODULE, "vtkMRMLScriptedModuleNode")
     if node is None:
         return SceneParameters()
     return SceneParameters(
-        volume_id=node.GetNodeReferenceID(_VOLUME),
-        segmentation_id=node.GetNodeReferenceID(_SEGMENTATION),
+        volume_id=_id_of(node.GetNodeReference(_VOLUME)),
+        segmentation_id=_id_of(node.GetNodeReference(_SEGMENTATION)),
         classes=_numbers(node.GetParameter("Classes")),
         paint_order=_numbers(node.GetParameter("PaintOrder")),
     )
@@ -49,6 +49,10 @@ def _create(scene: Any) -> Any:
     node.SetSingletonTag(MODULE)
     node.SetName(MODULE)
     return scene.AddNode(node)
+
+
+def _id_of(node: Any | None) -> str | None:
+    return node.GetID() if node is not None else None
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -16,8 +16,8 @@ import slicer
 from ..core.errors import InputError
 from ..core.geometry import Box
 from ..core.i18n import _
-from ..core.pieces import Pieces, finished
-from .arrays import image_matrix, label_image, start_of, voxels
+from ..core.pieces import Pieces
+from .arrays import copying_labels, image_matrix, label_image, start_of, voxels
 from .nodes import (
     DIFFERENCE,
     EARLIER_ROLE,
@@ -41,6 +41,9 @@ from .writing import binary, class_numbers, create_node, put_layers, segments_of
 
 ADDED, REMOVED = (0.2, 0.8, 0.2), (0.9, 0.2, 0.2)
 """Colours of the difference."""
+_ADDED, _REMOVED = np.uint8(1), np.uint8(2)
+_PLANES = 4
+"""Planes that are worked on at a time: a millisecond or two for each."""
 
 
 def proposal_of(node: Any) -> Any | None:
@@ -198,33 +201,37 @@ def proposed_mask(node: Any, segment_id: str) -> np.ndarray:
     return read_mask(*_place(node, segment_id), placement(volume_of(node)).geometry)
 
 
-def show_difference(node: Any, segment_id: str) -> Any:
-    """Shows what was added to and removed from the proposal of a segment; returns the node that shows it.
+def showing_difference(node: Any, segment_id: str) -> Pieces[None]:
+    """Shows what was added to and removed from the proposal of a segment; in pieces, between which nothing may change.
 
     Raises:
         InputError: no model wrote this segment.
     """
     volume = volume_of(node)
-    place, found = placement(volume), finished(differing(node, segment_id))
-    box = found[0] if found else Box((0, 0, 0), (1, 1, 1))
-    labels = np.zeros(box.shape, np.uint8, order="F")
-    if found:
-        _box, now, before = found
-        labels[now & ~before], labels[before & ~now] = 1, 2
+    place = placement(volume)
+    kept, kept_id = _place(node, segment_id)
+    both = (node, segment_id), (kept, kept_id)
+    box = (yield from boxing(*(read_single(*one, place.geometry) for one in both))) or Box((0, 0, 0), (1, 1, 1))
+    now, before = (read_single(*one, place.geometry.cropped(box)) for one in both)
+    labels, whole = np.zeros(box.shape, np.uint8, order="F"), Box.whole(box.shape)
+    for k0 in range(0, box.shape[2], _PLANES):
+        k1 = min(k0 + _PLANES, box.shape[2])
+        is_now, was = now.planes(k0, k1, whole), before.planes(k0, k1, whole)
+        labels[..., k0:k1] = (is_now & ~was) * _ADDED + (was & ~is_now) * _REMOVED
+        yield
     i, j, k = (a + b for a, b in zip(place.start, box.start, strict=True))
-    image = label_image(labels, place.matrix, (i, j, k))
+    image = yield from copying_labels(labels, place.matrix, (i, j, k), _PLANES)
     hide_difference(node)
     shown = create_node(node.GetScene(), volume, _("{name} changes").format(name=node.GetName()), DIFFERENCE)
     shown.SetSaveWithScene(False)
     hide_from_lists(shown)
-    for value, name, color in ((1, _("Added"), ADDED), (2, _("Removed"), REMOVED)):
+    for value, name, color in ((_ADDED, _("Added"), ADDED), (_REMOVED, _("Removed"), REMOVED)):
         segment = slicer.vtkSegment()
         segment.SetName(name)
         segment.SetColor(*color)
-        segment.SetLabelValue(value)
+        segment.SetLabelValue(int(value))
         segment.AddRepresentation(binary(), image)
-        shown.GetSegmentation().AddSegment(segment, ("added", "removed")[value - 1])
-    return shown
+        shown.GetSegmentation().AddSegment(segment, "added" if value == _ADDED else "removed")
 
 
 def hide_difference(node: Any) -> None:

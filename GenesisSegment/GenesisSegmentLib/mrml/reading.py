@@ -36,7 +36,12 @@ class BitPlanes:
         Raises:
             GeometryError: as :func:`stored_images`.
         """
-        return cls([(image, _table(image, numbers)) for image in stored_images(node, grid)], grid.shape)
+        return cls.of_images(stored_images(node, grid), grid.shape, numbers)
+
+    @classmethod
+    def of_images(cls, images: Sequence[Stored], shape: tuple[int, int, int], numbers: Mapping[str, int]) -> BitPlanes:
+        """Those of images, by segment ID."""
+        return cls([(image, _table(image, numbers)) for image in images], shape)
 
     def __add__(self, other: BitPlanes) -> BitPlanes:
         return BitPlanes((*self._images, *other._images), self.shape)
@@ -125,13 +130,6 @@ def read_mask(node: Any, segment_id: str, grid: Geometry) -> np.ndarray:
     return mask
 
 
-def bit_planes(node: Any, grid: Geometry, numbers: Mapping[str, int]) -> Iterator[tuple[int, np.ndarray]]:
-    """The bits of :class:`BitPlanes`, a few planes at a time: first k, then bits."""
-    planes = BitPlanes.of(node, grid, numbers)
-    for k0, k1 in planes.slabs():
-        yield k0, planes.bits(k0, k1)
-
-
 def read_single(node: Any, segment_id: str, grid: Geometry) -> Single:
     """One segment on ``grid`` (world), of which nothing is copied; empty where it has no voxels.
 
@@ -173,6 +171,22 @@ def boxing(one: Single, other: Single | None = None) -> Pieces[Box | None]:
     return Box(start, stop)  # type: ignore[arg-type]
 
 
+def counting_labels(labels: np.ndarray) -> Pieces[np.ndarray]:
+    """How many voxels (uint8, (i, j, k)) have each of the 256 labels; in pieces, a few planes at a time.
+
+    Eight voxels without a label are left out at once: they are most of an image.
+    """
+    counts = np.zeros(256, np.int64)
+    for k in range(0, labels.shape[2], 2 * _SLAB):
+        flat = labels[..., k : k + 2 * _SLAB].T.reshape(-1)
+        end = flat.size // 8 * 8
+        eights = flat[:end].view(np.uint64)
+        counts += np.bincount(eights[eights != 0].view(np.uint8), minlength=256)
+        counts += np.bincount(flat[end:], minlength=256)
+        yield
+    return counts
+
+
 def read_segmentation(node: Any, grid: Geometry) -> Segmentation:
     """All segments that belong to a class, overlaps kept.
 
@@ -187,15 +201,12 @@ def read_segmentation(node: Any, grid: Geometry) -> Segmentation:
     return Segmentation(bits, grid, tuple(sorted(set(numbers.values()))))
 
 
-def read_label_map(node: Any, grid: Geometry, order: Sequence[tuple[str, int]]) -> np.ndarray:
-    """uint8 label map (i, j, k) of (segment ID, value) pairs; later ones paint over earlier ones.
-
-    Raises:
-        GeometryError: as :func:`stored_images`.
-    """
-    labels = np.zeros(grid.shape, np.uint8, order="F")
-    stored = stored_images(node, grid)
-    owner = {segment_id: n for n, image in enumerate(stored) for segment_id in image.values}
+def painting(
+    images: Sequence[Stored], shape: tuple[int, int, int], order: Sequence[tuple[str, int]]
+) -> Pieces[np.ndarray]:
+    """uint8 label map (i, j, k) of (segment ID, value) pairs; later ones paint over earlier ones. In pieces."""
+    labels = np.zeros(shape, np.uint8, order="F")
+    owner = {segment_id: n for n, image in enumerate(images) for segment_id in image.values}
     # Neighbours in the order that share an image share no voxel: they are painted together.
     runs: list[tuple[int, dict[str, int]]] = []
     for segment_id, value in order:
@@ -206,11 +217,13 @@ def read_label_map(node: Any, grid: Geometry, order: Sequence[tuple[str, int]]) 
     for n, values in runs:
         table = np.zeros(256, np.uint8)
         for segment_id, value in values.items():
-            table[stored[n].values[segment_id]] = value
-        for k in range(grid.shape[2]):
-            found, where = stored[n].piece(k, k + 1, grid.shape)
-            painted = table[found]
-            np.copyto(labels[:, :, k : k + 1][where], painted, where=painted != 0)
+            table[images[n].values[segment_id]] = value
+        for k in range(shape[2]):
+            found, where = images[n].piece(k, k + 1, shape)
+            if found.any():
+                painted = table[found]
+                np.copyto(labels[:, :, k : k + 1][where], painted, where=painted != 0)
+            yield
     return labels
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,17 @@ import numpy as np
 
 from ..core.corrections import AcceptedClass
 from ..core.errors import GenesisError, InputError, OutputError
-from ..core.files import atomic_folder
 from ..core.geometry import Box, Geometry
 from ..core.i18n import _
 from ..core.layers import Layer
 from ..core.pieces import Pieces, finished, steady
-from ..core.workflow.ports import ExportRequest, ResultText, Reviewed, SceneParameters, SegmentState, Snapshot
+from ..core.workflow.ports import ExportRequest, Guarded, ResultText, Reviewed, SceneParameters, SegmentState, Snapshot
 from . import proposal, surfaces
 from .accepted import ACCEPTED, patient_of, reading_reviewed, reviewed_version
 from .copying import copying
 from .counting import counting, overlapping
 from .editing import Edit, Editor
-from .export import export_files
+from .export import DicomExporter, Export, preparing_export
 from .guard import Guard
 from .nodes import SEGMENTATION, modifying, remove_node, segment_of, segmentation_node, volume_of
 from .parameters import keep_segmentation, load_parameters, save_parameters
@@ -44,9 +43,6 @@ from .volumes import (
     version_of,
 )
 from .writing import class_numbers, create_node, kept_classes, put_layers, segments_of, to_voxels
-
-DicomExporter = Callable[[Any, Any, Path], Sequence[Path]]
-"""Writes a segmentation node of a volume node as DICOM SEG into a folder; returns the files."""
 
 
 class Scene:
@@ -158,9 +154,7 @@ class Scene:
                 )
                 undo.callback(remove_node, node)
             else:
-                # Surfaces would be made anew for every segment that is put in; they are back after suspend_3d(False).
-                undo.callback(surfaces.resume, node)
-                surfaces.suspend(node)
+                surfaces.suspend(node)  # they would be made anew for every segment that is put in
                 self._editor.save_state(node)
             run = new_run(text.model, text.model_sha256)
             proposal.keep_proposal(node, prepared, run, undo)
@@ -232,19 +226,25 @@ class Scene:
 
     def set_locked(self, segmentation_id: str, segment_id: str, is_locked: bool) -> None:
         """Locks a segment against every write."""
-        set_locked(segment_of(segmentation_node(self._scene, segmentation_id), segment_id), is_locked)
+        node = segmentation_node(self._scene, segmentation_id)
+        set_locked(segment_of(node, segment_id), is_locked)
+        self._guard.take_marks(node)
 
     def set_reviewed(self, segmentation_id: str, segment_id: str, is_reviewed: bool) -> None:
         """Marks a segment as looked at and right: Slicer's status "completed"."""
-        set_reviewed(segment_of(segmentation_node(self._scene, segmentation_id), segment_id), is_reviewed)
+        node = segmentation_node(self._scene, segmentation_id)
+        set_reviewed(segment_of(node, segment_id), is_reviewed)
+        self._guard.take_marks(node)
 
-    def guard(self, segmentation_id: str) -> tuple[str, ...]:
-        """Puts back what others changed in locked and reviewed segments, at once; names of those segments."""
-        return finished(self.guarding(segmentation_id))
+    def guard(self, segmentation_id: str, is_in_editor: bool = True) -> Guarded:
+        """Keeps locked and reviewed segments as they were, at once; see :mod:`.guard`."""
+        return finished(self.guarding(segmentation_id, is_in_editor))
 
-    def guarding(self, segmentation_id: str) -> Pieces[tuple[str, ...]]:
+    def guarding(self, segmentation_id: str, is_in_editor: bool) -> Pieces[Guarded]:
         """The same in pieces."""
-        return self._guard.looking(segmentation_node(self._scene, segmentation_id))
+        save_state = None if is_in_editor else self._editor.save_state
+        yield from self._guard.looking(segmentation_node(self._scene, segmentation_id), save_state)
+        return self._guard.report()
 
     def forget_guarded(self) -> None:
         """Remembers no protected segment any more: another scene may use the same IDs."""
@@ -254,6 +254,7 @@ class Scene:
         """Shows or hides a segment."""
         node = segmentation_node(self._scene, segmentation_id)
         segment_of(node, segment_id)
+        node.CreateDefaultDisplayNodes()  # somebody may have removed it
         node.GetDisplayNode().SetSegmentVisibility(segment_id, is_visible)
 
     def write_segment(self, segmentation_id: str, segment_id: str, edit: Edit) -> int:
@@ -288,18 +289,28 @@ class Scene:
         """Shows or hides what the model proposed, as outlines."""
         proposal.show_proposal(segmentation_node(self._scene, segmentation_id), is_shown)
 
-    def show_difference(self, segmentation_id: str, segment_id: str | None) -> None:
-        """Shows what was added to and taken from the proposal of a segment; None hides it."""
-        node = self._voxels_of(segmentation_id)
-        if segment_id is None:
-            proposal.hide_difference(node)
-        else:
-            proposal.show_difference(node, segment_id)
+    def show_difference(self, segmentation_id: str, segment_id: str) -> None:
+        """Shows what was added to and taken from the proposal of a segment, at once."""
+        finished(self.showing_difference(segmentation_id, segment_id))
 
-    def suspend_3d(self, segmentation_id: str, is_suspended: bool) -> None:
-        """Takes the surfaces away while editing, or makes them again if they were there."""
-        node = segmentation_node(self._scene, segmentation_id)
-        (surfaces.suspend if is_suspended else surfaces.resume)(node)
+    def showing_difference(self, segmentation_id: str, segment_id: str) -> Pieces[None]:
+        """The same in pieces; from the start again where something changes meanwhile."""
+        yield from steady(
+            lambda: changes_version(self._voxels_of(segmentation_id)),
+            lambda: proposal.showing_difference(self._voxels_of(segmentation_id), segment_id),
+        )
+
+    def hide_difference(self, segmentation_id: str) -> None:
+        """Takes that away."""
+        proposal.hide_difference(segmentation_node(self._scene, segmentation_id))
+
+    def suspend_3d(self, segmentation_id: str) -> None:
+        """Takes the surfaces away, which make every edit slow, until :meth:`update_3d`."""
+        surfaces.suspend(segmentation_node(self._scene, segmentation_id))
+
+    def is_3d_suspended(self, segmentation_id: str) -> bool:
+        """Whether the surfaces were taken away and not made since."""
+        return surfaces.are_suspended(segmentation_node(self._scene, segmentation_id))
 
     def update_3d(self, segmentation_id: str) -> None:
         """Makes the surfaces once, and shows them."""
@@ -333,17 +344,26 @@ class Scene:
             return str(error)
         return ""
 
-    def export(self, segmentation_id: str, volume_id: str, request: ExportRequest) -> tuple[Path, ...]:
-        """Writes the files, all or none; DICOM SEG as Slicer's own plugin writes it."""
-        node, volume = self._voxels_of(segmentation_id), ct_node(self._scene, volume_id)
-        formats = tuple(f for f in request.formats if f != "dicom")
+    def preparing_export(self, segmentation_id: str, volume_id: str, request: ExportRequest) -> Pieces[Export]:
+        """Copies what is to be written, after what others took from protected segments was put back.
+
+        From the start again where something changes meanwhile.
+        """
         if "dicom" in request.formats and (obstacle := self.can_export_dicom(volume_id)):
             raise OutputError(obstacle)
-        with atomic_folder(request.folder) as folder:
-            written = export_files(node, folder, formats, request.paint_order) if formats else ()
-            if "dicom" in request.formats and self._export_dicom is not None:
-                written += tuple(self._export_dicom(node, volume, folder))
-        return tuple(request.folder / path.relative_to(folder) for path in written)
+
+        def begin() -> Pieces[Export]:
+            node = self._voxels_of(segmentation_id)
+            yield from self._guard.looking(node)
+            return (yield from preparing_export(node, request, self._export_dicom))
+
+        _version, export = yield from steady(lambda: changes_version(self._voxels_of(segmentation_id)), begin)
+        return export
+
+    def export(self, segmentation_id: str, volume_id: str, request: ExportRequest) -> tuple[Path, ...]:
+        """Writes the files at once."""
+        export = finished(self.preparing_export(segmentation_id, volume_id, request))
+        return finished(export.writing(lambda _text, _fraction: None))
 
     # --- what was accepted
 
@@ -373,7 +393,7 @@ class Scene:
     # --- what stays with the scene
 
     def load_parameters(self) -> SceneParameters:
-        """What the scene kept."""
+        """What the scene kept; of nodes, those that are still there."""
         return load_parameters(self._scene)
 
     def save_parameters(self, parameters: SceneParameters) -> None:

@@ -1,4 +1,7 @@
-"""The 3D surfaces of a segmentation: they are made anew at every edit, which takes about a second, so they pause."""
+"""The 3D surfaces of a segmentation: they are made anew at every edit, which takes about a second, so they pause.
+
+All of them take half a minute, in which Slicer does not answer: none are made before the person asks for them.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +25,15 @@ def has_surfaces(node: Any) -> bool:
 
 
 def suspend(node: Any) -> None:
-    """Takes the surfaces away, and remembers that they were there."""
+    """Takes the surfaces away until :func:`show`; the node, and a saved scene, remember that they were there."""
     if has_surfaces(node):
         node.SetAttribute(_SUSPENDED, "1")
         node.GetSegmentation().RemoveRepresentation(closed_surface())
 
 
-def resume(node: Any) -> None:
-    """Makes the surfaces again where :func:`suspend` took them away; takes seconds for many segments."""
-    if node.GetAttribute(_SUSPENDED):
-        node.RemoveAttribute(_SUSPENDED)
-        node.CreateClosedSurfaceRepresentation()
+def are_suspended(node: Any) -> bool:
+    """Whether the surfaces were taken away and nobody has made them since."""
+    return bool(node.GetAttribute(_SUSPENDED)) and not has_surfaces(node)
 
 
 def show(node: Any) -> None:
@@ -42,6 +43,7 @@ def show(node: Any) -> None:
         if has_surfaces(node):
             node.GetSegmentation().RemoveRepresentation(closed_surface())
         node.CreateClosedSurfaceRepresentation()
+        node.CreateDefaultDisplayNodes()  # somebody may have removed it
         display = node.GetDisplayNode()
         display.SetPreferredDisplayRepresentationName3D(closed_surface())
         display.SetVisibility3D(True)

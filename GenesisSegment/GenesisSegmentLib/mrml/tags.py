@@ -1,4 +1,4 @@
-"""What we keep with a segment, as tags: they are saved in .seg.nrrd and MRB, and undo brings them back."""
+"""What we keep with a segment, as tags: they are saved in .seg.nrrd and MRB, and undo brings old ones back."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from ..core.terminology import ENTRY_TAG, terminology_entry
 CLASS_TAG, LOCKED_TAG = "GenesisSegment.Class", "GenesisSegment.Locked"
 RUN_TAG = "GenesisSegment.Run"
 """Names the run that wrote a segment, so that its proposal is found again after Undo, and its model is known."""
+MARKS_TAG = "GenesisSegment.Marks"
+"""Another text after every change of lock or tick: Slicer's undo brings old tags back, and this tells that it did."""
 
 
 class LockedError(GenesisError):
@@ -82,6 +84,24 @@ def set_reviewed(segment: Any, reviewed: bool) -> None:
 def is_protected(segment: Any) -> bool:
     """Whether nothing that we write may change the segment: it is locked or reviewed."""
     return is_locked(segment) or is_reviewed(segment)
+
+
+def marks_of(segment: Any) -> tuple[bool, bool]:
+    """Whether the segment is locked, and whether it is reviewed."""
+    return is_locked(segment), is_reviewed(segment)
+
+
+def set_marks(segment: Any, marks: tuple[bool, bool]) -> None:
+    """Makes them those of :func:`marks_of`; touches nothing where they are."""
+    for mark, is_set, change in zip(marks, marks_of(segment), (set_locked, set_reviewed), strict=True):
+        if mark != is_set:
+            change(segment, mark)
+
+
+def stamp(segment: Any) -> str:
+    """Gives the segment another :data:`MARKS_TAG`; returns it."""
+    segment.SetTag(MARKS_TAG, uuid.uuid4().hex)
+    return tag_of(segment, MARKS_TAG)
 
 
 def check_not_protected(segment: Any) -> None:

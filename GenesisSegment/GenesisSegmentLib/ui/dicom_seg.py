@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import GenesisError, InputError, OutputError
-from ..core.files import atomic_folder
+import numpy as np
+import slicer
+
+from ..core.errors import GenesisError, GeometryError, InputError, OutputError
 from ..core.i18n import _
 from ..mrml.arrays import voxels
 from ..mrml.tags import class_of, tag_of
-from ..mrml.volumes import check_from_dicom
+from ..mrml.volumes import check_from_dicom, placement
 from ..mrml.writing import binary, segments_of
 
 _TYPE_TAG, _NAME_TAG = "DICOM.SegmentAlgorithmType", "DICOM.SegmentAlgorithmName"
+_POSITION, _ORIENTATION, _SPACING = "0020,0032", "0020,0037", "0028,0030"
+_MOVED = 0.5
+"""A CT with a corner farther than this part of a voxel from where its files have one was moved."""
+_LPS = np.array([-1.0, -1.0, 1.0])
 
 
-def export_dicom_seg(segmentation: Any, volume: Any, folder: Path) -> tuple[Path, ...]:
-    """Writes all segments that have voxels into one DICOM SEG file (a :data:`..mrml.scene.DicomExporter`).
+def export_dicom_seg(segmentation: Any, volume: Any, file: Path) -> None:
+    """Writes all segments that have voxels into one DICOM SEG file (a :data:`..mrml.export.DicomExporter`).
+
+    Args:
+        segmentation: in the scene and in the space of the CT, for Slicer's exporter passes over transforms. Gets tags.
+        volume: the CT that it belongs to.
+        file: is not there yet.
 
     Raises:
         InputError: the CT did not come from DICOM, or no segment has a voxel.
+        GeometryError: the CT does not lie any more where its DICOM files have it.
         OutputError: it could not be written; says why.
         GenesisError: this Slicer has no exporter.
     """
     check_from_dicom(volume)
+    _check_place(volume)
     filled = [segment_id for segment_id, segment in segments_of(segmentation) if _has_voxels(segment)]
     if not filled:
         raise InputError(_("No segment has a voxel."), _("Segment the CT first."))
-    name = re.sub(r"[^\w.()+-]+", "_", segmentation.GetName()).strip("._") + ".dcm"
     _say_who_segmented(segmentation)
-    with atomic_folder(folder) as temporary:
-        _export(segmentation, filled, temporary / name)
-    return (folder / name,)
+    _export(segmentation, filled, file)
 
 
 def _export(segmentation: Any, segment_ids: list[str], file: Path) -> None:
@@ -56,6 +65,43 @@ def _export(segmentation: Any, segment_ids: list[str], file: Path) -> None:
         exporter.cleanup()
     if not file.is_file():
         raise OutputError(_("DICOM SEG could not be written."), remedy)
+
+
+def _check_place(volume: Any) -> None:
+    """Refuses a CT that was moved for good, by a hardened transform: its segments are not where its files are.
+
+    What the database does not tell is left to the exporter, which refuses a CT without files.
+    """
+    place = placement(volume)
+    (width, height, depth), spacing = place.shape, np.linalg.norm(place.matrix[:3, :3], axis=0)
+    sides = [(a, b) for a in (0, width - 1) for b in (0, height - 1)]
+    uids = volume.GetAttribute("DICOM.instanceUIDs").split()
+    slices = [matrix for uid in uids if (matrix := _slice_of(uid)) is not None]
+    if len(slices) < len(uids):
+        return
+    expected = np.array([matrix @ (*side, 1) for matrix in slices for side in sides])
+    for side in sides:
+        for k in (0, depth - 1):
+            corner = (place.matrix @ (*np.add(place.start, (*side, k)), 1))[:3]
+            if np.linalg.norm(expected - corner, axis=1).min() > _MOVED * spacing.min():
+                raise GeometryError(
+                    _("{name} does not lie where its DICOM files have it: a transform was hardened on it.").format(
+                        name=volume.GetName()
+                    ),
+                    _("Load the series again and segment it where it is, or export .seg.nrrd."),
+                )
+
+
+def _slice_of(uid: str) -> np.ndarray | None:
+    """3x3 matrix from (column, row, 1) of a DICOM image to RAS mm; None where the database does not tell."""
+    database = slicer.dicomDatabase
+    file = database.fileForInstance(uid)
+    texts = [database.fileValue(file, tag) if file else "" for tag in (_POSITION, _ORIENTATION, _SPACING)]
+    try:
+        position, axes, (between_rows, between_columns) = ([float(n) for n in t.split("\\")] for t in texts)
+        return np.column_stack([_LPS * axes[:3] * between_columns, _LPS * axes[3:] * between_rows, _LPS * position])
+    except ValueError:
+        return None
 
 
 def _has_voxels(segment: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import qt
 import slicer
 
+from ..core.bulk import sweep_away
 from ..core.errors import GenesisError
 from ..core.kept import KeptCorrections
 from ..core.worker_client import WorkerClient
@@ -41,6 +42,7 @@ def build(ui: Any, root: Any) -> ModuleWidget:
     editor = SegmentEditor(ui.segmentEditorWidget)
     scene = SceneInViews(slicer.mrmlScene, Editor(editor.logic, editor.save_state_for_undo), export_dicom_seg)
     settings = Settings()
+    sweep_away(bulk_folder())  # the CT of a Slicer that was killed must not wait for the next run
     worker = WorkerClient(worker_launch(), bulk_folder())
     learner = WorkerClient(learner_launch(), bulk_folder())
     controller = Controller(
@@ -134,11 +136,15 @@ class ModuleWidget:
 
     def scene_loaded(self) -> None:
         """A scene was read into this one."""
-        # The editor's node may refer to a segmentation now; undo follows it only when the node is set anew.
-        self._editor.forget_scene()
-        if self._is_entered:
-            self._editor.prepare()
-        self.controller.scene_loaded()
+        keeps_undo = self._editor.is_on_result
+        if not keeps_undo:
+            # The editor's node may refer to a segmentation now; undo follows it only when the node is set anew.
+            self._editor.forget_scene()
+            if self._is_entered:
+                self._editor.prepare()
+        self.controller.scene_loaded(keeps_undo)
+        for panel in self._panels:
+            panel.render_anew(self.controller.view)
 
     def node_removed(self, node: Any) -> None:
         """A node was taken out of the scene."""

@@ -30,6 +30,11 @@ class Panel:
             self._shown = part
             self.render(part)
 
+    def render_anew(self, view: View) -> None:
+        """Renders the part, changed or not."""
+        self._shown = None
+        self.update(view)
+
     def render(self, part: Any) -> None:
         """Sets the widgets."""
         raise NotImplementedError
@@ -40,5 +45,4 @@ class Panel:
     def _do(self, command: Callable[..., None], *arguments: Any) -> None:
         """Sends a command, then renders: a widget that the person moved must follow where the controller refused."""
         command(*arguments)
-        self._shown = None
-        self.update(self._controller.view)
+        self.render_anew(self._controller.view)

@@ -11,7 +11,7 @@ from slicer.util import VTKObservationMixin
 from vtk import vtkCommand
 
 from ..mrml.editing import editor_node
-from ..mrml.tags import is_locked
+from ..mrml.tags import is_protected
 
 
 class SegmentEditor(VTKObservationMixin):
@@ -21,7 +21,7 @@ class SegmentEditor(VTKObservationMixin):
     Nodes are set once and in a fixed order (parameters, segmentation, volume): the widget complains otherwise. It works
     on the result as soon as there is one, shown or not: states are saved for undo by the widget alone, so that its
     Undo, its key and our button take back strokes of the person and writes of the model in the order they were made.
-    The editor knows nothing of our locks: while a locked segment is the selected one, no effect can be active.
+    The editor knows nothing of our marks: while a locked or reviewed segment is selected, no effect can be active.
     """
 
     def __init__(self, widget: Any) -> None:
@@ -36,7 +36,7 @@ class SegmentEditor(VTKObservationMixin):
         self._soon = qt.QTimer(widget)
         self._soon.setSingleShot(True)
         self._soon.setInterval(0)
-        self._soon.connect("timeout()", self._spare_locked)
+        self._soon.connect("timeout()", self._spare_protected)
 
     def prepare(self) -> None:
         """Makes the parameter node of this scene, or finds it; before anything is written or edited."""
@@ -83,6 +83,13 @@ class SegmentEditor(VTKObservationMixin):
         self.logic.SetSegmentEditorNode(None)
 
     @property
+    def is_on_result(self) -> bool:
+        """Whether the widget still works on the segmentation that it was given: a scene that was read may change it."""
+        node = self._widget.mrmlSegmentEditorNode()
+        segmentation = node.GetSegmentationNode() if node is not None else None
+        return segmentation is not None and segmentation.GetID() == self._segmentation_id
+
+    @property
     def active_effect(self) -> str:
         """Name of the tool that is in use, or ""."""
         node = self._widget.mrmlSegmentEditorNode()
@@ -108,24 +115,24 @@ class SegmentEditor(VTKObservationMixin):
         """Selects a segment in the editor."""
         if self._segmentation_id and segment_id and self._widget.currentSegmentID() != segment_id:
             self._widget.setCurrentSegmentID(segment_id)
-        self._spare_locked()
+        self._spare_protected()
 
     def _choice_changed(self, _caller: Any, _event: Any) -> None:
-        if self._is_effect_on_locked():
+        if self._is_effect_on_protected():
             # Later: the widget is in the middle of switching to the effect, or to the segment.
             self._soon.start()
 
-    def _spare_locked(self) -> None:
-        if self._is_effect_on_locked():
+    def _spare_protected(self) -> None:
+        if self._is_effect_on_protected():
             self._widget.setActiveEffectByName("")
 
-    def _is_effect_on_locked(self) -> bool:
+    def _is_effect_on_protected(self) -> bool:
         node = self._widget.mrmlSegmentEditorNode()
         segmentation = node.GetSegmentationNode() if node is not None else None
         if segmentation is None or not node.GetActiveEffectName():
             return False
         segment = segmentation.GetSegmentation().GetSegment(node.GetSelectedSegmentID() or "")
-        return segment is not None and is_locked(segment)
+        return segment is not None and is_protected(segment)
 
     def _is_changed_by(self, step: Callable[[], None]) -> bool:
         """The widget does not say whether it has a step left; if it has, the segmentation tells of it."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..core.errors import ConsentError
-from ..core.i18n import _
+from ..core.i18n import _, together
 from ..core.jobs import Job
 from ..core.protocol import Done, DownloadModel, ImportModel, Models
 from ..core.reports import ModelInfo
@@ -91,14 +91,14 @@ def _version_info(version: Version, versions: VersionStore) -> ModelInfo:
     return ModelInfo(
         id=version.name,
         title=f"{version.name}: {version.title}",
-        purpose=f"Learned from the corrections of this machine, from {version.parent}.",
-        note=("A trial, not proven to be better. " if version.is_trial else "") + version.note,
+        purpose=_("Learned from the corrections of this machine, from {model}.").format(model=version.parent),
+        note=together(_("A trial, not proven to be better.") if version.is_trial else "", version.note),
         state="installed" if path.is_file() else "missing",
         usable_for="segmentation",
         offered=version.facts.offered,
         is_onnx=path.suffix == ".onnx",
         size_bytes=path.stat().st_size if path.is_file() else None,
-        licence=licence.name if licence else "not known",
+        licence=licence.name if licence else _("not known"),
         licence_url=licence.url if licence else None,
         licence_summary=licence.summary if licence else "",
         commercial_use=licence.commercial_use if licence else None,

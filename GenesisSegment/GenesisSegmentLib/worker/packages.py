@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Literal
 
 from .. import __version__
+from ..core.i18n import _
 from ..core.protocol import Ready, RuntimeName
 from ..core.reports import DeviceInfo, Package
 
@@ -47,7 +48,6 @@ REQUIREMENTS = (
     Requirement(("torch",), "torch", "2.8", "torch", excluded="2.9"),
     Requirement(("monai",), "monai", "1.5", "torch"),
 )
-_EXCLUDED_WHY = "has faulty 3-D convolutions"
 
 
 def ready(command_id: str) -> Ready:
@@ -77,11 +77,15 @@ def examine(requirement: Requirement) -> Package:
     """Whether a package is there and new enough, from its metadata."""
     name, version = _installed(requirement.names)
     if version is None or find_spec(requirement.module) is None:
-        return Package(name, None, requirement.needed_for, "missing", f"{name} is not installed.")
+        return Package(
+            name, None, requirement.needed_for, "missing", _("{package} is not installed.").format(package=name)
+        )
     if requirement.excluded and _numbers(version)[:2] == _numbers(requirement.excluded):
-        return Package(name, version, requirement.needed_for, "unfit", f"{name} {version} {_EXCLUDED_WHY}.")
+        note = _("{package} {version} has faulty 3-D convolutions.").format(package=name, version=version)
+        return Package(name, version, requirement.needed_for, "unfit", note)
     if _numbers(version) < _numbers(requirement.least):
-        note = f"{name} {version} is too old; {requirement.least} or newer is needed."
+        note = _("{package} {version} is too old; {least} or newer is needed.")
+        note = note.format(package=name, version=version, least=requirement.least)
         return Package(name, version, requirement.needed_for, "unfit", note)
     return Package(name, version, requirement.needed_for, "ok")
 
@@ -119,7 +123,8 @@ def _gpus(packages: dict[str, Package]) -> tuple[tuple[DeviceInfo, ...], str]:
         try:
             return _gpus_of_torch(), ""
         except (ImportError, OSError, RuntimeError) as error:
-            return (), f"torch {torch_version} is installed but does not work: {str(error).splitlines()[0]}"
+            what = _("{package} {version} is installed but does not work: {reason}")
+            return (), what.format(package="torch", version=torch_version, reason=str(error).splitlines()[0])
     if "onnxruntime-gpu" in packages:
         return (DeviceInfo("cuda:0", "NVIDIA GPU", 0, 0),), ""
     return (), ""

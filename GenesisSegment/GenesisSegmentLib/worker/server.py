@@ -18,6 +18,7 @@ from typing import Protocol
 
 from ..core.errors import Cancelled, GenesisError
 from ..core.files import discard_unfinished
+from ..core.i18n import _
 from ..core.jobs import Job
 from ..core.protocol import (
     COMMANDS,
@@ -116,7 +117,9 @@ class Server:
                 self._apart.get(type(message), self._main).append(_Task(message, Job()))  # type: ignore[arg-type]
                 self._changed.notify_all()
         else:
-            self._outlet.send(Failure(message.id, "protocol", f"{message.type} is not a command.", ""))
+            self._outlet.send(
+                Failure(message.id, "protocol", _("{name} is not a command.").format(name=message.type), "")
+            )
         return True
 
     def _cancel(self, cancel: Cancel) -> None:

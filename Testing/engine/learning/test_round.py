@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from GenesisSegmentLib.core import i18n
 from GenesisSegmentLib.core.errors import Cancelled, InputError, LearningError, ModelError, OutputError, ResourceError
 from GenesisSegmentLib.core.jobs import Job
 from GenesisSegmentLib.core.rounds import ENDED, GateRule
@@ -91,6 +92,15 @@ def test_too_few_patients_leave_a_trial(store, tmp_path):
     assert around.versions.current() is None
     assert around.versions[record.version].is_trial
     assert around.versions.use(record.version).name == "v1"
+
+
+def test_what_the_gate_says_is_carried_to_the_person_and_kept_as_plain_text(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(i18n, "_translator", lambda context, text: i18n.Worded(text, context))
+    record, around = run(store, tmp_path, STRICT)
+    monkeypatch.setattr(i18n, "_translator", lambda _context, text: text.replace("Too few cases", "Zu wenige Fälle"))
+    assert i18n.retold(record).reason == record.reason.replace("Too few cases", "Zu wenige Fälle") != record.reason
+    assert store.rounds() == (record,)
+    assert type(store.rounds()[0].reason) is type(around.versions[record.version].title) is str
 
 
 def test_a_class_that_nobody_reviewed_is_not_lost_unseen(store, tmp_path):

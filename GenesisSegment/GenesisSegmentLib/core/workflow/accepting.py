@@ -83,7 +83,6 @@ class Accepting:
         model = self._model
         if accept_obstacle(model) or not (model.segmentation_id and model.volume_id):
             return
-        self._reviewing.settle()
         model.message = None
         model.accepting = Step(_("Accepting: reading the reviewed structures"))
         self._chores.begin(_ACCEPT, self._read(model.volume_id, model.segmentation_id))
@@ -114,6 +113,7 @@ class Accepting:
     def _read(self, volume_id: str, segmentation_id: str) -> Pieces[None]:
         """Copies what is to be kept: from then on, nobody can change it."""
         try:
+            yield from self._reviewing.settling()
             snapshot = yield from self._scene.copying(volume_id)
             reviewed = yield from self._scene.reading_reviewed(segmentation_id)
             if self._scene.fingerprint(volume_id) != snapshot.fingerprint:

@@ -52,7 +52,7 @@ def _version_info(path: Path) -> ModelInfo | None:
         info = ModelInfo(
             id=name,
             title=f"{name}: {version['title']}",
-            purpose=f"Learned from the corrections of this machine, from {version['parent']}.",
+            purpose=_("Learned from the corrections of this machine, from {model}.").format(model=version["parent"]),
             note=version["note"],
             state="installed" if (path.parent / version["file"]).is_file() else "missing",
             usable_for="segmentation",

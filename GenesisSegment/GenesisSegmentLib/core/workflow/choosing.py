@@ -30,13 +30,12 @@ class Choosing:
         model.device = self._settings.get("device", model.device) or "auto"
 
     def load_scene(self) -> None:
-        """Takes up what the scene kept, as far as it is still there."""
+        """Takes up what the scene kept."""
         model, kept = self._model, self._scene.load_parameters()
         if kept.classes:
             model.classes = frozenset(kept.classes)
         model.paint_order = kept.paint_order
-        is_there = kept.volume_id is not None and self._scene.fingerprint(kept.volume_id) is not None
-        self.look_at(kept.volume_id if is_there else None)
+        self.look_at(kept.volume_id)
 
     def choose_volume(self, volume_id: str | None) -> None:
         """Another CT, or none."""

@@ -17,15 +17,20 @@ class Chores:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._works: dict[str, Pieces[None]] = {}
+        self._patient: set[str] = set()
 
     @property
     def names(self) -> frozenset[str]:
         """What is not done yet."""
         return frozenset(self._works)
 
-    def begin(self, name: str, work: Pieces[None], *, is_urgent: bool = False) -> None:
-        """Puts work at the end of the line, or at its front, in place of older work of the same name."""
+    def begin(self, name: str, work: Pieces[None], *, is_urgent: bool = False, is_patient: bool = False) -> None:
+        """Puts work at the end of the line, or at its front, in place of older work of the same name.
+
+        Patient work takes so long that it lets all other go first, also what is begun after it.
+        """
         self._works.pop(name, None)
+        (self._patient.add if is_patient else self._patient.discard)(name)
         self._works = {name: work, **self._works} if is_urgent else {**self._works, name: work}
 
     def drop(self, name: str) -> None:
@@ -45,7 +50,8 @@ class Chores:
         """
         end = self._clock() + _BUDGET_S
         while self._works and self._clock() < end:
-            name, work = next(iter(self._works.items()))
+            name = next((name for name in self._works if name not in self._patient), next(iter(self._works)))
+            work = self._works[name]
             found: object = _END
             try:
                 found = next(work, _END)

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from ..errors import GenesisError
 from ..i18n import _
 from ..protocol import Failure
 from .accepting import Accepting
@@ -55,14 +54,16 @@ class Controller:
         self._chores = Chores(clock)
         self._reviewing = Reviewing(model, scene, clock, self._chores)
         self._choosing = Choosing(model, scene, setup, settings, self._reviewing)
-        self._exporting = Exporting(model, scene, settings, self._reviewing)
+        self._exporting = Exporting(model, scene, settings, self._reviewing, self._chores)
         self._inventory = Inventory(model, worker)
         self._estimating = Estimating(model, scene, worker, self._inventory, clock)
         self._segmenting = Segmenting(
             model, scene, worker, self._reviewing, self._choosing, clock, self._chores, self._show
         )
-        self._setting_up = SettingUp(model, worker, setup, settings, self._choosing, self._inventory, self._estimating)
         self._learner = learner
+        self._setting_up = SettingUp(
+            model, worker, learner, setup, settings, self._choosing, self._inventory, self._estimating
+        )
         self._learning = Learning(
             *(model, learner, corrections, setup, settings, self._setting_up, self._choosing),
             *(self._inventory, self._estimating, clock, now),
@@ -256,7 +257,7 @@ class Controller:
         self._do(lambda: self._exporting.move_paint(class_index, step))
 
     def export(self) -> None:
-        """Writes the files."""
+        """Begins to write the files."""
         self._do(self._exporting.export)
 
     # --- What the scene tells -----------------------------------------------------------------------------------------
@@ -273,9 +274,9 @@ class Controller:
         """There is a new, empty scene."""
         self._do(self._on_scene)
 
-    def scene_loaded(self) -> None:
-        """A scene was read; what it kept is taken up."""
-        self._do(self._on_scene)
+    def scene_loaded(self, keeps_undo: bool = True) -> None:
+        """A scene was read; what it kept is taken up. ``keeps_undo``: the editor can still take changes back."""
+        self._do(lambda: self._on_scene(keeps_undo))
 
     def segmentation_edited(self, tools: tuple[str, ...] = ()) -> None:
         """Voxels or segments were changed by others than the controller; ``tools`` are the editor's effects."""
@@ -300,7 +301,7 @@ class Controller:
         finally:
             self._waiting.clear()
             self._is_at_work = False
-        self._show()
+            self._show()
 
     def _do_waiting(self) -> None:
         while self._waiting:
@@ -309,8 +310,8 @@ class Controller:
     def _guarded(self, command: Callable[[], None]) -> None:
         try:
             command()
-        except GenesisError as error:
-            self._model.complain(error)
+        except FAULTS as error:  # whatever it is, the person must hear of it, and the other work goes on
+            self._model.say(unexpected(_("This could not be done."), error), "error")
 
     def _go_on(self) -> None:
         try:
@@ -327,7 +328,7 @@ class Controller:
 
     def _edited(self, tools: tuple[str, ...]) -> None:
         self._accepting.used(tools)
-        self._reviewing.edited()
+        self._reviewing.edited(tools)
 
     def _start(self) -> None:
         if self._is_started:
@@ -348,6 +349,7 @@ class Controller:
 
     def _close(self) -> None:
         self._is_closed = True
+        self._exporting.cancel()
         self._segmenting.abandon()
         self._setting_up.abandon()
         self._worker.close()
@@ -389,6 +391,7 @@ class Controller:
     def _cancel(self) -> None:
         self._segmenting.cancel()
         self._setting_up.cancel()
+        self._exporting.cancel()
 
     def _dismiss(self) -> None:
         model = self._model
@@ -399,6 +402,7 @@ class Controller:
 
     def _on_removed(self, node_id: str) -> None:
         model = self._model
+        self._exporting.removed(node_id)
         if node_id in (model.volume_id, model.segmentation_id):
             self._accepting.abandon()
         if node_id == model.volume_id:
@@ -406,20 +410,23 @@ class Controller:
             self._reviewing.stop_correcting()
             self._choosing.look_at(None)
         elif node_id == model.segmentation_id:
-            self._reviewing.stop_correcting(is_quiet=True)
+            self._reviewing.stop_correcting()
             self._reviewing.take_up(None)
             self._choosing.look_again()
 
     def _on_closing(self) -> None:
         self._is_scene_closing = True
         self._accepting.abandon()
+        self._exporting.abandon()
         self._segmenting.abandon()
-        self._reviewing.stop_correcting(is_quiet=True)
+        self._reviewing.stop_correcting()
         self._estimating.forget()
         self._choosing.look_at(None)
 
-    def _on_scene(self) -> None:
+    def _on_scene(self, keeps_undo: bool = True) -> None:
         self._is_scene_closing = False
+        if not keeps_undo:
+            self._model.can_undo = self._model.can_redo = False
         if self._is_started and self._model.state is not State.PREDICTING:
             self._reviewing.stop_correcting()
             self._choosing.load_scene()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..i18n import _
 from ..protocol import Estimated, Failure
 from .model import Model
+from .obstacles import estimate_obstacle
 from .text import duration_text, sentences, size_text
 
 
@@ -12,7 +13,10 @@ def estimate_text(model: Model) -> str:
     """Time and memory of the run that the choice stands for; "" where there is nothing to say."""
     answer = model.estimate
     if answer is None:
-        return _("Estimating time and memory...") if model.is_estimating else ""
+        if model.is_estimating:
+            return _("Estimating time and memory...")
+        is_waiting = not model.is_estimate_allowed and not estimate_obstacle(model)
+        return _("Time and memory are told once you choose something here.") if is_waiting else ""
     if isinstance(answer, Failure):
         return _refusal(answer)
     # Where the time is not known, a note of the worker says so.

@@ -8,11 +8,10 @@ from ..errors import GenesisError
 from ..protocol import Estimate, Estimated, Failure, new_id
 from .inventory import Inventory
 from .model import Model
+from .obstacles import estimate_obstacle
 from .ports import ScenePort, WorkerPort
-from .states import State
 
 _SETTLED_S = 0.3
-_ASKING = (State.READY, State.REVIEWING, State.FAILED)
 Choice = tuple[str, str, str, tuple[int, ...]]
 
 
@@ -27,7 +26,6 @@ class Estimating:
     ) -> None:
         self._model, self._scene, self._worker = model, scene, worker
         self._inventory, self._clock = inventory, clock
-        self._is_allowed = False
         self._asked_for: Choice | None = None
         self._seen: Choice | None = None
         self._seen_at = 0.0
@@ -35,11 +33,11 @@ class Estimating:
 
     def allow(self) -> None:
         """The person made a choice: from now on the worker may be asked."""
-        self._is_allowed = True
+        self._model.is_estimate_allowed = True
 
     def rest(self) -> None:
         """The module was left: nothing more is asked until the next choice."""
-        self._is_allowed = False
+        self._model.is_estimate_allowed = False
 
     def ask_again(self) -> None:
         """The answer to the same question may be another now."""
@@ -77,15 +75,7 @@ class Estimating:
 
     def _choice(self) -> Choice | None:
         model = self._model
-        is_askable = (
-            self._is_allowed
-            and model.state in _ASKING
-            and not model.is_busy
-            and model.is_set_up
-            and model.is_model_there
-            and not model.volume_problem
-        )
-        if not is_askable or model.volume_id is None or not model.wanted:
+        if not model.is_estimate_allowed or estimate_obstacle(model) or model.volume_id is None:
             return None
         return model.volume_id, model.model, model.device, model.wanted
 

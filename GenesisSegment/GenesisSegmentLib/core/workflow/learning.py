@@ -114,8 +114,6 @@ class Learning:
         if found is None:
             return
         shown.setup, shown.problem = found, None
-        if self._learner is not None:
-            self._learner.stop()
         if found.needs_restart:
             self._model.say(_("Restart Slicer to finish the set-up."), "warning")
         elif shown.is_set_up:

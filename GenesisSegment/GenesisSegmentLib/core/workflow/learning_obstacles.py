@@ -8,6 +8,11 @@ from .model import Model
 from .obstacles import busy_obstacle
 
 
+def round_obstacle(model: Model) -> str:
+    """A round is on, whose process an installation would end."""
+    return _("Wait until the round of learning has ended, or stop it.") if model.learning.round is not None else ""
+
+
 def learn_obstacle(model: Model) -> str:
     """Why no round can begin now, or ""."""
     shown = model.learning
@@ -31,7 +36,7 @@ def learn_obstacle(model: Model) -> str:
 def install_learning_obstacle(model: Model) -> str:
     """Why nothing can be installed for learning now, or ""."""
     setup = model.learning.setup
-    if reason := busy_obstacle(model):
+    if reason := busy_obstacle(model) or round_obstacle(model):
         return reason
     if setup is not None and setup.needs_restart:
         return _("Restart Slicer to finish the set-up.")

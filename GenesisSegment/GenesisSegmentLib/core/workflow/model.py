@@ -66,6 +66,8 @@ class Model:
     classes: frozenset[int] = field(default_factory=lambda: frozenset(all_classes()))
     estimate: Estimated | Failure | None = None
     is_estimating: bool = False
+    is_estimate_allowed: bool = False
+    """Whether the person chose something since the module was entered: before, no process is started to estimate."""
 
     run: Step | None = None
     """The segmentation that is being made."""
@@ -76,6 +78,8 @@ class Model:
     """Whether there is a place for accepted corrections."""
     accepting: Step | None = None
     """The acceptance that is being written."""
+    exporting: Step | None = None
+    """The files that are being written."""
     learning: LearningModel = field(default_factory=LearningModel)
 
     rows: tuple[SegmentState, ...] = ()
@@ -84,6 +88,10 @@ class Model:
     """What is being done in pieces, as :class:`.chores.Chores` names it."""
     is_proposal_shown: bool = False
     is_difference_shown: bool = False
+    is_refresh_due: bool = False
+    """Whether the segments changed and are to be looked at in a moment."""
+    is_3d_suspended: bool = False
+    """Whether the surfaces were taken away for the sake of corrections."""
     can_undo: bool = False
     """Whether a step of undo may be there: the editor does not tell."""
     can_redo: bool = False
@@ -141,7 +149,7 @@ class Model:
     @property
     def is_busy(self) -> bool:
         """Whether a job is on that must end before another can begin."""
-        return self.run is not None or self.side_job is not None or self.accepting is not None
+        return any(step is not None for step in (self.run, self.side_job, self.accepting, self.exporting))
 
     @property
     def is_correcting(self) -> bool:

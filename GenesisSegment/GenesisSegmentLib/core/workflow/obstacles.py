@@ -10,7 +10,7 @@ def busy_obstacle(model: Model) -> str:
     """Another job is on."""
     if model.run is not None:
         return _("Wait until the run has ended, or cancel it.")
-    for step in (model.accepting, model.side_job):
+    for step in (model.accepting, model.exporting, model.side_job):
         if step is not None:
             return _("Wait until this has ended: {what}.").format(what=step.text)
     return ""
@@ -50,6 +50,11 @@ def segment_obstacle(model: Model) -> str:
     if reason := setup_obstacle(model) or model_obstacle(model):
         return reason
     return "" if model.wanted else _("Choose at least one class that this model offers.")
+
+
+def estimate_obstacle(model: Model) -> str:
+    """Why time and memory of a run cannot be told now, or ""."""
+    return _("Correcting comes first.") if model.is_correcting else segment_obstacle(model)
 
 
 def result_obstacle(model: Model) -> str:

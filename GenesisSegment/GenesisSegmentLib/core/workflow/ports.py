@@ -49,6 +49,16 @@ class SegmentState:
 
 
 @dataclass(frozen=True)
+class Guarded:
+    """What became of locked and reviewed segments: names of those that were put right, and of those that are no longer
+    locked or reviewed because undo changed them or because they are gone. ``can_undo``: a step of undo was saved."""
+
+    put_back: tuple[str, ...] = ()
+    unmarked: tuple[str, ...] = ()
+    can_undo: bool = False
+
+
+@dataclass(frozen=True)
 class SceneParameters:
     """What is kept with the scene, so that a saved scene can be gone on with."""
 
@@ -92,6 +102,17 @@ class ExportRequest:
     folder: Path
     formats: tuple[str, ...]
     paint_order: tuple[int, ...]
+
+
+class Export(Protocol):
+    """What is to be written, copied: whatever happens in the scene meanwhile, the files hold what was there."""
+
+    def writing(self, report: Callable[[str, float], None]) -> Pieces[tuple[Path, ...]]:
+        """Writes the files, all or none, and replaces none that is there; returns them.
+
+        ``report`` takes what is done now, in words, and how far all of it is, 0 to 1. Given up between two pieces,
+        nothing is left of it.
+        """
 
 
 class ScenePort(Protocol):
@@ -147,10 +168,11 @@ class ScenePort(Protocol):
     def set_reviewed(self, segmentation_id: str, segment_id: str, is_reviewed: bool) -> None:
         """Marks a segment as looked at and right."""
 
-    def guarding(self, segmentation_id: str) -> Pieces[tuple[str, ...]]:
-        """Puts back what others changed in locked and reviewed segments; names of those segments.
+    def guarding(self, segmentation_id: str, is_in_editor: bool) -> Pieces[Guarded]:
+        """Puts back what others changed in locked and reviewed segments, and the marks that undo took away.
 
-        Segments that are protected for the first time are remembered as they are.
+        Segments that are protected for the first time are remembered as they are. A change that was not made in our
+        editor (``is_in_editor``) becomes a step of undo before it is put back.
         """
 
     def forget_guarded(self) -> None:
@@ -165,11 +187,17 @@ class ScenePort(Protocol):
     def show_proposal(self, segmentation_id: str, is_shown: bool) -> None:
         """Shows or hides what the model proposed, as outlines."""
 
-    def show_difference(self, segmentation_id: str, segment_id: str | None) -> None:
-        """Shows what was added to and taken from the proposal of a segment; None hides it."""
+    def showing_difference(self, segmentation_id: str, segment_id: str) -> Pieces[None]:
+        """Shows what was added to and taken from the proposal of a segment."""
 
-    def suspend_3d(self, segmentation_id: str, is_suspended: bool) -> None:
-        """Stops, or resumes, the surfaces, which make every edit slow."""
+    def hide_difference(self, segmentation_id: str) -> None:
+        """Takes that away."""
+
+    def suspend_3d(self, segmentation_id: str) -> None:
+        """Takes the surfaces away, which make every edit slow, until :meth:`update_3d`."""
+
+    def is_3d_suspended(self, segmentation_id: str) -> bool:
+        """Whether the surfaces were taken away, by this or an earlier session, and not made since."""
 
     def update_3d(self, segmentation_id: str) -> None:
         """Makes the surfaces once, and shows them."""
@@ -177,8 +205,8 @@ class ScenePort(Protocol):
     def finding_overlaps(self, segmentation_id: str) -> Pieces[tuple[tuple[int, int], ...]]:
         """Pairs of classes that share voxels."""
 
-    def export(self, segmentation_id: str, volume_id: str, request: ExportRequest) -> tuple[Path, ...]:
-        """Writes the files, all or none; returns them."""
+    def preparing_export(self, segmentation_id: str, volume_id: str, request: ExportRequest) -> Pieces[Export]:
+        """Copies what is to be written, as it is when nothing changed meanwhile."""
 
     def reading_reviewed(self, segmentation_id: str) -> Pieces[Reviewed]:
         """What was reviewed, after what others took from it was put back; anew where something changes meanwhile."""
@@ -187,7 +215,7 @@ class ScenePort(Protocol):
         """Keeps with the segmentation in which state it was accepted."""
 
     def load_parameters(self) -> SceneParameters:
-        """What the scene kept."""
+        """What the scene kept; of nodes, those that are still there."""
 
     def save_parameters(self, parameters: SceneParameters) -> None:
         """Keeps it with the scene."""
@@ -226,7 +254,7 @@ class WorkerPort(Protocol):
         """Deletes the files of a result that is not needed any more."""
 
     def stop(self) -> None:
-        """Ends the process, for example after packages were installed; the next command starts a new one."""
+        """Ends the process, for example before packages are installed; the next command starts a new one."""
 
     def close(self) -> None:
         """Ends the process."""

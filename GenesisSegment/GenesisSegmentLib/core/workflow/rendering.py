@@ -23,13 +23,13 @@ def render(model: Model) -> View:
         correct=render_correct(model),
         export=render_export(model),
         learn=render_learn(model),
-        is_awake=is_awake(model),
+        is_awake=is_awake(model) or model.is_refresh_due,
         is_working=bool(model.works),
     )
 
 
 def _status(model: Model) -> StatusStrip:
-    step, message = model.run or model.side_job or model.accepting, model.message
+    step, message = model.run or model.side_job or model.accepting or model.exporting, model.message
     log = message.log if message else ""
     shown = Message(step.text, "busy") if step else message or _idle(model)
     is_dismissable = message is not None and step is None

@@ -21,12 +21,12 @@ def render_correct(model: Model) -> CorrectPart:
     no_proposal = _("Choose a structure that the model proposed.") if not (selected and selected.class_index) else ""
     return CorrectPart(
         rows=tuple(_row(row, busy_obstacle(model) if model.run else "", model.is_counting) for row in model.rows),
-        note=reason or _note(model),
+        note=reason or sentences(_note(model), _surfaces_note(model)),
         edit=control(
             _edit_obstacle(model),
             _("Ends correcting and counts what was changed.")
             if model.is_correcting
-            else _("Opens the Segment Editor. 3D stands still meanwhile, so that every stroke is fast."),
+            else _("Opens the Segment Editor. 3D is put away, so that every stroke is fast."),
             is_checked=model.is_correcting,
         ),
         show_proposal=control(
@@ -37,7 +37,7 @@ def render_correct(model: Model) -> CorrectPart:
             _("Shows what was added to the proposal of the selected structure, and what was taken away."),
             is_checked=model.is_difference_shown,
         ),
-        update_3d=control(reason, _("Makes the 3D surfaces once, as the structures are now.")),
+        update_3d=control(reason, _("Makes the 3D surfaces once; Slicer does not answer meanwhile.")),
         reviewed_note=_reviewed_note(model),
         undo=control(
             reason or ("" if model.can_undo else _("Nothing was changed yet.")),
@@ -81,7 +81,16 @@ def _note(model: Model) -> str:
     row = model.row(model.selected)
     if model.is_correcting and row is not None and row.is_locked:
         return _("{name} is locked, so no tool can be used on it. Open it to correct it.").format(name=row.name)
+    if model.is_correcting and row is not None and row.is_reviewed:
+        text = _("{name} is reviewed, so no tool can be used on it. Take the tick away to correct it.")
+        return text.format(name=row.name)
     return _("Locked and reviewed structures are kept when you segment again.")
+
+
+def _surfaces_note(model: Model) -> str:
+    if model.is_correcting or not model.is_3d_suspended:
+        return ""
+    return _("3D was put away before the structures changed: press Update 3D to see them as they are now.")
 
 
 def _edit_obstacle(model: Model) -> str:
@@ -89,7 +98,7 @@ def _edit_obstacle(model: Model) -> str:
         return reason
     if model.is_correcting or model.can(Trigger.CORRECT):
         return ""
-    return _("Read the message below and dismiss it first.")
+    return _("Read the message at the top of the panel and dismiss it first.")
 
 
 def _row(row: SegmentState, reason: str, is_counting: bool) -> ReviewRow:

@@ -60,7 +60,7 @@ def _devices(model: Model, busy: str) -> tuple[Choice, ...]:
     choices = [Choice("auto", _("Automatic"), busy or auto, not busy)]
     known = model.ready.devices if model.ready else ()
     if not known:
-        later = _("The processor of this computer. Graphics cards are listed once the first CT is looked at.")
+        later = _("The processor of this computer. Graphics cards are listed once you choose something here.")
         choices.append(Choice("cpu", _("Processor (CPU)"), busy or later, not busy))
     choices += [Choice(device.name, _device_text(device), busy or _device_tip(device), not busy) for device in known]
     if model.device not in {choice.value for choice in choices}:

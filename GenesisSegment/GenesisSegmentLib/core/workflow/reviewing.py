@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Collection
+from functools import partial
 
 from ..i18n import _
-from ..pieces import Pieces
+from ..pieces import ALONE, Pieces, finished
 from .chores import Chores
 from .model import COUNT, OVERLAPS, Model
 from .ports import ScenePort, SegmentState
 from .states import State, Trigger
+from .text import FAULTS, sentences, unexpected
 
 _QUIET_S = 1.0
 """Changed voxels are counted this long after the last edit: counting takes too long for every stroke."""
 _REFRESH_S = 0.25
-_GUARD, _RESET = "guard", "reset"
+_GUARD, _CHANGE, _DIFFERENCE, _SURFACES = "guard", "change", "difference", "surfaces"
+Change = Callable[[str, SegmentState], Pieces[None]]
+"""Done to a segment of a segmentation, in pieces."""
+Mark = Callable[[str, str, bool], None]
 
 
 class Reviewing:
@@ -24,6 +30,9 @@ class Reviewing:
         self._model, self._scene, self._clock, self._chores = model, scene, clock, chores
         self._refresh_at: float | None = None
         self._count_at: float | None = None
+        self._changes: deque[tuple[str, Change]] = deque()
+        self._has_used_tool = False
+        """Whether a tool of our editor changed voxels since locked and reviewed segments were looked at."""
 
     def take_up(self, segmentation_id: str | None) -> None:
         """Another segmentation, or the same again, or none."""
@@ -33,10 +42,12 @@ class Reviewing:
             model.is_proposal_shown = model.is_difference_shown = False
             model.can_undo = model.can_redo = False
             model.overlaps = ()
-            for name in (COUNT, _GUARD, _RESET, OVERLAPS):
+            for name in (COUNT, _GUARD, _CHANGE, _DIFFERENCE, _SURFACES, OVERLAPS):
                 self._chores.drop(name)
+            self._changes.clear()
         model.segmentation_id = segmentation_id
-        self._refresh_at = self._count_at = None
+        self._wait(None)
+        self._count_at = None
         if segmentation_id is None:
             self._scene.forget_guarded()
         self.refresh()
@@ -47,26 +58,47 @@ class Reviewing:
         model = self._model
         if model.segmentation_id:
             self._chores.begin(_GUARD, self._guard(model.segmentation_id), is_urgent=True)
+        self._read_rows()
+        model.is_3d_suspended = model.segmentation_id is not None and self._scene.is_3d_suspended(model.segmentation_id)
+
+    def _read_rows(self) -> None:
+        model = self._model
         model.rows = self._scene.segments(model.segmentation_id) if model.segmentation_id else ()
         if model.row(model.selected) is None:
             model.selected = model.rows[0].segment_id if model.rows else ""
 
     def settle(self) -> None:
-        """Finishes at once what is under way: the reset of a segment, and putting locked and reviewed segments right.
+        """What :meth:`settling` does, at once, after the changes of segments that are under way."""
+        self._chores.finish(_CHANGE)
+        finished(self.settling())
 
-        The editor may just have taken something from these. To be called before voxels are used, changed or unlocked.
+    def settling(self) -> Pieces[None]:
+        """Puts locked and reviewed segments right: the editor may just have taken something from them.
+
+        To be done before voxels are used, changed or unlocked. Changes of segments that are under way are done before.
         """
-        self._chores.finish(_RESET)
         if self._model.segmentation_id:
-            self._chores.begin(_GUARD, self._guard(self._model.segmentation_id))
-            self._chores.finish(_GUARD)
+            yield from self._guard(self._model.segmentation_id)
 
     def _guard(self, segmentation_id: str) -> Pieces[None]:
-        """Locked and reviewed segments stay as they are, whatever the editor was told to overwrite."""
-        names = yield from self._scene.guarding(segmentation_id)
-        if names:
+        """Locked and reviewed segments stay as they are, whatever tool or module changed them."""
+        model, is_in_editor = self._model, self._model.is_correcting or self._has_used_tool
+        found = yield from self._scene.guarding(segmentation_id, is_in_editor)
+        self._has_used_tool = False
+        if found.can_undo:
+            model.can_undo, model.can_redo = True, False
+        texts = []
+        if found.put_back:
             text = _("Locked or reviewed structures stay as they are, so this was put back: {names}.")
-            self._model.say(text.format(names=", ".join(names)), "warning")
+            texts.append(text.format(names=", ".join(found.put_back)))
+        if found.can_undo:
+            texts.append(_("Undo brings the change back, and takes the lock or tick away."))
+        if found.unmarked:
+            text = _("No longer locked or reviewed, because they were changed by Undo or Redo, or removed: {names}.")
+            texts.append(text.format(names=", ".join(found.unmarked)))
+        if texts:
+            model.say(sentences(*texts), "warning")
+        self._read_rows()
 
     def find_overlaps(self) -> None:
         """Asks which classes share voxels, where that is shown: it takes a look at every voxel."""
@@ -80,44 +112,42 @@ class Reviewing:
     def _find_overlaps(self, segmentation_id: str) -> Pieces[None]:
         self._model.overlaps = yield from self._scene.finding_overlaps(segmentation_id)
 
-    def edited(self) -> None:
-        """The voxels were changed by the editor, or the segments from outside."""
+    def edited(self, tools: Collection[str] = ()) -> None:
+        """The voxels were changed by tools of the editor, or by others, or the segments were."""
         now = self._clock()
         if self._model.segmentation_id is None:
             return
-        if self._model.is_correcting:
+        if self._model.is_correcting or tools:
             self._model.can_undo = True
-        self._refresh_at = self._refresh_at if self._refresh_at is not None else now + _REFRESH_S
+        self._has_used_tool = self._has_used_tool or bool(tools)
+        self._wait(self._refresh_at if self._refresh_at is not None else now + _REFRESH_S)
         self._count_at = now + _QUIET_S
 
     def tick(self) -> None:
         """Does what was put off; counting waits until nobody paints."""
         now, model = self._clock(), self._model
         if self._refresh_at is not None and now >= self._refresh_at:
-            self._refresh_at = None
+            self._wait(None)
             self.refresh()
         if self._count_at is not None and now >= self._count_at and model.state in (State.REVIEWING, State.FAILED):
             self._count()
 
     def edit(self, is_on: bool) -> None:
-        """Begins or ends correcting. The surfaces stand still meanwhile: they would make every stroke slow."""
+        """Begins or ends correcting. The surfaces are taken away: they would make every stroke slow."""
         model = self._model
         if is_on and model.segmentation_id and model.can(Trigger.CORRECT):
-            self._scene.suspend_3d(model.segmentation_id, True)
+            self._scene.suspend_3d(model.segmentation_id)
+            self.refresh()
             self._chores.drop(COUNT)  # painting needs the time, and changes what is counted
             model.move(Trigger.CORRECT)
         elif not is_on and model.is_correcting:
             self.stop_correcting()
             self._count()
 
-    def stop_correcting(self, is_quiet: bool = False) -> None:
-        """Leaves the editor, if it is in use; ``is_quiet``: the segmentation is gone, nothing is told to the scene."""
-        model = self._model
-        if not model.is_correcting:
-            return
-        model.move(Trigger.REVIEW)
-        if model.segmentation_id and not is_quiet:
-            self._scene.suspend_3d(model.segmentation_id, False)
+    def stop_correcting(self) -> None:
+        """Leaves the editor, if it is in use. Making the surfaces takes long: that is left to the person."""
+        if self._model.is_correcting:
+            self._model.move(Trigger.REVIEW)
 
     def select(self, segment_id: str) -> None:
         """Another segment is looked at; the difference goes with it."""
@@ -130,17 +160,16 @@ class Reviewing:
 
     def set_locked(self, segment_id: str, is_on: bool) -> None:
         """Locks a segment, or opens it."""
-        if segmentation := self._changeable(segment_id):
-            self.settle()
-            self._scene.set_locked(segmentation, segment_id, is_on)
-            self.refresh()
+        self._change(segment_id, partial(self._mark, self._scene.set_locked, is_on))
 
     def set_reviewed(self, segment_id: str, is_on: bool) -> None:
         """Marks a segment as looked at and right, or takes that back."""
-        if segmentation := self._changeable(segment_id):
-            self.settle()
-            self._scene.set_reviewed(segmentation, segment_id, is_on)
-            self.refresh()
+        self._change(segment_id, partial(self._mark, self._scene.set_reviewed, is_on))
+
+    def _mark(self, mark: Mark, is_on: bool, segmentation_id: str, row: SegmentState) -> Pieces[None]:
+        mark(segmentation_id, row.segment_id, is_on)
+        self.refresh()
+        yield
 
     def set_visible(self, segment_id: str, is_on: bool) -> None:
         """Shows or hides a segment."""
@@ -151,15 +180,12 @@ class Reviewing:
 
     def reset(self, segment_id: str) -> None:
         """Gives a segment the voxels of the proposal back."""
-        model = self._model
-        segmentation, row = self._changeable(segment_id), model.row(segment_id)
-        if not segmentation or row is None or not row.class_index or row.is_locked or row.is_reviewed:
-            return
-        self.settle()
-        self._chores.begin(_RESET, self._reset(segmentation, row), is_urgent=True)
+        self._change(segment_id, self._reset)
 
     def _reset(self, segmentation_id: str, row: SegmentState) -> Pieces[None]:
         model = self._model
+        if not row.class_index or row.is_locked or row.is_reviewed:
+            return
         yield from self._scene.resetting(segmentation_id, row.segment_id)
         model.can_undo, model.can_redo = True, False
         self._count(lambda: self._say_reset(row.name, model.row(row.segment_id)))
@@ -213,23 +239,60 @@ class Reviewing:
         model, row = self._model, self._model.row(self._model.selected)
         if not model.segmentation_id:
             return
-        shown = row.segment_id if is_on and row is not None and row.class_index else None
-        self._scene.show_difference(model.segmentation_id, shown)
-        model.is_difference_shown = is_on and shown is not None
+        model.is_difference_shown = is_on and row is not None and bool(row.class_index)
+        if model.is_difference_shown and row is not None:
+            work = self._show_difference(model.segmentation_id, row.segment_id)
+            self._chores.begin(_DIFFERENCE, work, is_urgent=True)
+        else:
+            self._chores.drop(_DIFFERENCE)
+            self._scene.hide_difference(model.segmentation_id)
+
+    def _show_difference(self, segmentation_id: str, segment_id: str) -> Pieces[None]:
+        try:
+            yield from self._scene.showing_difference(segmentation_id, segment_id)
+        except FAULTS:
+            self._model.is_difference_shown = False
+            raise
 
     def update_3d(self) -> None:
-        """Makes the surfaces once."""
-        if self._model.segmentation_id:
-            self._scene.update_3d(self._model.segmentation_id)
-
-    def _changeable(self, segment_id: str) -> str | None:
-        """The segmentation, where this segment can be changed now."""
+        """Makes the surfaces once, after saying so."""
         model = self._model
-        is_free = model.run is None and model.row(segment_id) is not None
-        return model.segmentation_id if is_free else None
+        if model.segmentation_id:
+            model.say(_("Making the 3D surfaces: Slicer does not answer until they are there."), "idle")
+            self._chores.begin(_SURFACES, self._update_3d(model.segmentation_id), is_urgent=True)
+
+    def _update_3d(self, segmentation_id: str) -> Pieces[None]:
+        yield ALONE
+        self._scene.update_3d(segmentation_id)
+        self.refresh()
+        self._model.say(_("The 3D surfaces show the structures as they are now."))
+
+    def _wait(self, until: float | None) -> None:
+        """When to read the segments again; also while another module is in front."""
+        self._refresh_at = until
+        self._model.is_refresh_due = until is not None
+
+    def _change(self, segment_id: str, change: Change) -> None:
+        """Changes a segment after those that were asked for before it, but not during a run."""
+        model = self._model
+        if model.segmentation_id and model.run is None:
+            self._changes.append((segment_id, change))
+            if _CHANGE not in self._chores.names:
+                self._chores.begin(_CHANGE, self._changing(model.segmentation_id), is_urgent=True)
+
+    def _changing(self, segmentation_id: str) -> Pieces[None]:
+        while self._changes:
+            segment_id, change = self._changes.popleft()
+            try:
+                yield from self.settling()
+                if row := self._model.row(segment_id):
+                    yield from change(segmentation_id, row)
+            except FAULTS as error:  # whatever it is, those that were asked for after it are changed
+                self._model.say(unexpected(_("What was begun could not be finished."), error), "error")
 
     def _count(self, then: Callable[[], None] = lambda: None) -> None:
-        self._count_at = self._refresh_at = None
+        self._wait(None)
+        self._count_at = None
         model = self._model
         if model.segmentation_id:
             self.refresh()

@@ -76,7 +76,6 @@ class Segmenting:
             return
         copying = self._scene.copying(model.volume_id)
         self._reviewing.stop_correcting()
-        self._reviewing.settle()
         model.message, model.verdicts, model.last_files = None, (), ()
         model.move(Trigger.SEGMENT)
         model.run = Step(_("Handing the CT over"), 0.0)
@@ -85,13 +84,18 @@ class Segmenting:
     def _copy(self, copying: Pieces[Snapshot], started: float) -> Pieces[None]:
         model = self._model
         try:
-            snapshot = yield from copying
+            yield from self._reviewing.settling()
+            self._hand_over((yield from copying), started)
         except GenesisError as error:
             self._over()
             model.move(Trigger.CANCELLED)
             self._choosing.look_again()
             model.complain(error)
-            return
+        except FAULTS as error:  # whatever it is, the run has ended and the person must hear of it
+            self._failed(unexpected(_("The CT could not be handed over."), error))
+
+    def _hand_over(self, snapshot: Snapshot, started: float) -> None:
+        model = self._model
         load = self._worker.send_volume(snapshot.volume, snapshot.fingerprint)
         model.handed = snapshot.node_id, snapshot.fingerprint
         command = Segment(new_id(), snapshot.fingerprint, "", model.model, model.wanted, model.device)

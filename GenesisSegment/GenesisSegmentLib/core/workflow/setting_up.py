@@ -14,6 +14,7 @@ from .catalogue import model_of_file
 from .choosing import Choosing
 from .estimating import Estimating
 from .inventory import Inventory
+from .learning_obstacles import round_obstacle
 from .licences import terms_text
 from .model import Model, Step
 from .obstacles import busy_obstacle, model_obstacle, setup_obstacle
@@ -31,13 +32,15 @@ class SettingUp:
         self,
         model: Model,
         worker: WorkerPort,
+        learner: WorkerPort | None,
         setup: SetupPort,
         settings: SettingsPort,
         choosing: Choosing,
         inventory: Inventory,
         estimating: Estimating,
     ) -> None:
-        self._model, self._worker, self._setup, self._settings = model, worker, setup, settings
+        self._model, self._worker, self._learner = model, worker, learner
+        self._setup, self._settings = setup, settings
         self._choosing, self._inventory, self._estimating = choosing, inventory, estimating
         self._job = ""
         self._title = ""
@@ -73,7 +76,6 @@ class SettingUp:
             self._settings.set(_RESUME, "")
             return
         model.setup = found
-        self._worker.stop()
         self._inventory.forget()
         self._estimating.forget()
         self._choosing.look_again()
@@ -85,6 +87,8 @@ class SettingUp:
     def install_for(self, road: str, show: Callable[[], None]) -> SetupReport | None:
         """Asks, installs what a road needs, and looks again; None where the person said no.
 
+        The processes are ended first: Windows replaces no file of a package that one has loaded.
+
         Raises:
             GenesisError: with what to do.
         """
@@ -95,6 +99,8 @@ class SettingUp:
             show()
 
         report(_("Installing"))
+        for process in filter(None, (self._worker, self._learner)):
+            process.stop()
         try:
             return self._setup.install(road, report)
         except ConsentError:
@@ -193,7 +199,7 @@ class SettingUp:
 
 def install_obstacle(model: Model) -> str:
     """Why nothing can be installed now, or ""."""
-    if reason := busy_obstacle(model):
+    if reason := busy_obstacle(model) or round_obstacle(model):
         return reason
     report = model.setup
     if report is None:

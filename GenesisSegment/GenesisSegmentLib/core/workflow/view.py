@@ -209,6 +209,7 @@ class View:
     export: ExportPart
     learn: LearnPart = field(default_factory=LearnPart)
     is_awake: bool = False
-    """Whether ticks are needed while the module is not in front: a round is on, or may begin by itself."""
+    """Whether ticks are needed while the module is not in front: a round is on, or may begin by itself, or the segments
+    changed and those that are locked or reviewed are to be put right."""
     is_working: bool = False
     """Whether work is being done in pieces: the sooner the next tick comes, the sooner it is done."""

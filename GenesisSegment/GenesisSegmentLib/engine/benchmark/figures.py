@@ -19,8 +19,8 @@ class Figure:
     """What something takes (or reaches) in the plain, published form and in ours, measured in one run.
 
     ``ratio`` is how many times better ours is. ``agreement`` of the results is a share or a Dice in 0..1, and must be
-    at least ``least_agreement``; None where there is nothing to compare. Without ``plain`` and ``ours`` the case was
-    not measured, and ``note`` says why.
+    at least ``least_agreement``; None where there is nothing to compare. ``target`` is the ratio that is aimed at.
+    Without ``plain`` and ``ours`` the case was not measured, and ``note`` says why.
     """
 
     metric: str
@@ -31,6 +31,7 @@ class Figure:
     agreement: float | None
     note: str = ""
     least_agreement: float = 0.0
+    target: float | None = None
 
     @property
     def agrees(self) -> bool:

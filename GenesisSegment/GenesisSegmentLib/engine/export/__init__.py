@@ -7,9 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...core.errors import GeometryError
+from ...core.i18n import _
 from ...core.segmentation import Segmentation
 from ...core.volume import Volume
-from .dicomseg import NO_SEGMENTS, write_dicom_seg
+from .dicomseg import no_segments, write_dicom_seg
 from .labelmap import write_label_map
 from .masks import write_masks
 from .segnrrd import write_seg_nrrd
@@ -20,7 +21,7 @@ __all__ = ["Format", "check_target", "format_of", "why_unwritten", "write_segmen
 
 def why_unwritten(segmentation: Segmentation, target: Path) -> str:
     """Why the format that ``target`` asks for has no file for this segmentation, as a sentence; empty where it has."""
-    return NO_SEGMENTS if format_of(target) is Format.DICOM_SEG and not segmentation.present() else ""
+    return no_segments() if format_of(target) is Format.DICOM_SEG and not segmentation.present() else ""
 
 
 def write_segmentation(
@@ -40,7 +41,9 @@ def write_segmentation(
         InputError: the paint order leaves out a computed class.
     """
     if not segmentation.geometry.matches(volume.geometry):
-        raise GeometryError("The segmentation does not lie on the grid of the image.", "Segment this image again.")
+        raise GeometryError(
+            _("The segmentation does not lie on the grid of the image."), _("Segment this image again.")
+        )
     on_grid = replace(segmentation, geometry=volume.geometry)
     match format_of(target):
         case Format.SEG_NRRD:

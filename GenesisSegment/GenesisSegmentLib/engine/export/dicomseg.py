@@ -16,6 +16,7 @@ from ...core.classes import Code, StructureClass, class_table
 from ...core.errors import OutputError
 from ...core.files import atomic_file
 from ...core.geometry import Geometry
+from ...core.i18n import _
 from ...core.segmentation import Segmentation, bit_of
 from ...core.volume import Volume
 from ..images.sitk import LPS_TO_RAS
@@ -30,8 +31,15 @@ if TYPE_CHECKING:
 PRODUCT = "GenesisSegment"
 _SERIES_OFFSET = 1000
 """Added to the number of the source series, so that the result is listed after it and not among the originals."""
-_REMEDY = "Choose another format, for example .seg.nrrd."
-NO_SEGMENTS = "Nothing was found, so there is no DICOM SEG: it cannot hold zero segments."
+
+
+def no_segments() -> str:
+    """Why there is no file where nothing was found."""
+    return _("Nothing was found, so there is no DICOM SEG: it cannot hold zero segments.")
+
+
+def _another() -> str:
+    return _("Choose another format, for example .seg.nrrd.")
 
 
 def write_dicom_seg(segmentation: Segmentation, volume: Volume, target: Path) -> tuple[Path, ...]:
@@ -45,7 +53,7 @@ def write_dicom_seg(segmentation: Segmentation, volume: Volume, target: Path) ->
     """
     present = segmentation.present()
     if not present:
-        raise OutputError(NO_SEGMENTS, _REMEDY)
+        raise OutputError(no_segments(), _another())
     slices = np.flatnonzero(segmentation.bits.any(axis=(0, 1)))
     frames = _frames(segmentation, present, slices)
     with _series_errors():
@@ -96,24 +104,30 @@ def check_source(volume: Volume) -> None:
     """
     if not volume.source.is_dicom:
         raise OutputError(
-            f"DICOM SEG needs the DICOM series that it belongs to, and {volume.source.name} is not one.", _REMEDY
+            _("DICOM SEG needs the DICOM series that it belongs to, and {name} is not one.").format(
+                name=volume.source.name
+            ),
+            _another(),
         )
     files, slices = len(set(volume.source.files)), volume.geometry.shape[2]
     if files != slices:
         raise OutputError(
-            f"DICOM SEG is written for series with one file per slice; this one has {files} files for {slices} slices.",
-            _REMEDY,
+            _(
+                "DICOM SEG is written for series with one file per slice; this one has {files} files for "
+                "{slices} slices."
+            ).format(files=files, slices=slices),
+            _another(),
         )
     if importlib.util.find_spec("highdicom") is None:
         raise OutputError(
-            "DICOM SEG needs the package highdicom, which is not installed.",
-            'Install it with pip install "genesis-segment[dicom]", or choose another format, for example .seg.nrrd.',
+            _("DICOM SEG needs the package highdicom, which is not installed."),
+            _('Install it with pip install "genesis-segment[dicom]", or choose another format, for example .seg.nrrd.'),
         )
     ends = np.unique([0, slices - 1])
     with _series_errors():
         headers = _read_headers(volume, ends)
         _check_frames(headers, ends, volume.geometry)
-        columns, rows, _ = volume.geometry.shape
+        columns, rows = volume.geometry.shape[:2]
         frames = np.zeros((len(ends), rows, columns), np.uint8)
         frames[:, 0, 0] = 1
         _instance(headers, frames, [class_table()[1]])
@@ -125,7 +139,7 @@ def _check_frames(headers: list[Dataset], slices: np.ndarray, geometry: Geometry
     Raises:
         OutputError: size, or position of a corner by more than half a voxel, differ.
     """
-    columns, rows, _ = geometry.shape
+    columns, rows = geometry.shape[:2]
     ends = np.array([(0, 0), (columns - 1, 0), (0, rows - 1)])
     tolerance = min(geometry.spacing) / 2
     for header, k in zip(headers, slices, strict=True):
@@ -138,7 +152,10 @@ def _check_frames(headers: list[Dataset], slices: np.ndarray, geometry: Geometry
         same_size = (header.Columns, header.Rows) == (columns, rows)
         if not same_size or np.abs(in_file - in_grid).max() > tolerance:
             raise OutputError(
-                f"The DICOM series has changed since it was read: slice {k} is not where it was.", "Read it again."
+                _("The DICOM series has changed since it was read: slice {number} is not where it was.").format(
+                    number=k
+                ),
+                _("Read it again."),
             )
 
 
@@ -148,7 +165,9 @@ def _series_errors() -> Iterator[None]:
     try:
         yield
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise OutputError(f"The DICOM series cannot carry a DICOM SEG: {error}.", _REMEDY) from error
+        raise OutputError(
+            _("The DICOM series cannot carry a DICOM SEG: {reason}.").format(reason=error), _another()
+        ) from error
 
 
 def _read_headers(volume: Volume, slices: np.ndarray) -> list[Dataset]:
@@ -159,7 +178,8 @@ def _read_headers(volume: Volume, slices: np.ndarray) -> list[Dataset]:
         headers: list[Dataset] = [dcmread(volume.source.files[k], stop_before_pixels=True, force=True) for k in slices]
     except (OSError, InvalidDicomError) as error:
         raise OutputError(
-            f"The DICOM series can no longer be read: {error}.", "Put the files back, or choose .seg.nrrd."
+            _("The DICOM series can no longer be read: {reason}.").format(reason=error),
+            _("Put the files back, or choose .seg.nrrd."),
         ) from error
     for header in headers:
         if not header.get("SpecificCharacterSet"):  # empty means the default, which highdicom knows as absent only

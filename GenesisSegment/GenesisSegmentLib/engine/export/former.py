@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ...core.files import sha256_of
+from ...core.i18n import _
 
 
 def make_room(
@@ -27,7 +28,8 @@ def make_room(
         if not is_as_left(path, earlier.get(path.name)):
             other = _free_name(path, suffixes)
             path.rename(other)
-            notes.append(f"{path.name} was not as an earlier run had left it; it was kept as {other.name}.")
+            what = _("{file} was not as an earlier run had left it; it was kept as {other}.")
+            notes.append(what.format(file=path.name, other=other.name))
         elif path.name in stale:
             path.unlink()
     return tuple(notes)

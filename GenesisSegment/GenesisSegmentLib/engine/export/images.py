@@ -12,6 +12,7 @@ import SimpleITK as sitk
 
 from ...core.errors import OutputError
 from ...core.geometry import Geometry
+from ...core.i18n import _
 from ..images.sitk import LPS_TO_RAS, to_sitk
 
 GZIP_LEVEL = 6
@@ -87,5 +88,8 @@ def write_metaimage(path: Path, values: np.ndarray, geometry: Geometry) -> None:
     try:
         sitk.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:
-        *_, reason = str(error).strip().splitlines()
-        raise OutputError(f"{path.name} could not be written: {reason}.", "Choose another folder.") from error
+        reason = str(error).strip().splitlines()[-1]
+        raise OutputError(
+            _("{file} could not be written: {reason}.").format(file=path.name, reason=reason),
+            _("Choose another folder."),
+        ) from error

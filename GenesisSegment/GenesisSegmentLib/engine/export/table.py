@@ -11,6 +11,7 @@ import numpy as np
 
 from ... import __version__
 from ...core.errors import InputError
+from ...core.i18n import _
 from ...core.segmentation import Segmentation, bit_of
 
 PROGRAM = "GenesisSegment"
@@ -28,7 +29,9 @@ def paint_order(segmentation: Segmentation, wanted: Sequence[int] | None) -> tup
         return tuple(sorted(segmentation.classes))
     if missing := set(segmentation.classes) - set(wanted):
         slugs = ", ".join(segmentation.structures[c].slug for c in sorted(missing))
-        raise InputError(f"The paint order leaves out: {slugs}.", "Name every class that is segmented.")
+        raise InputError(
+            _("The paint order leaves out: {slugs}.").format(slugs=slugs), _("Name every class that is segmented.")
+        )
     return tuple(c for c in wanted if c in segmentation.classes)
 
 

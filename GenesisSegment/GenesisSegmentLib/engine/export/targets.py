@@ -9,6 +9,7 @@ from pathlib import Path
 from ...core.classes import structures
 from ...core.errors import OutputError
 from ...core.files import output_errors
+from ...core.i18n import _
 from ...core.leftovers import TEMPORARY_PREFIX
 from ...core.volume import Volume
 from .dicomseg import check_source
@@ -55,8 +56,12 @@ def format_of(target: Path) -> Format:
         return SUFFIXES[suffix]
     if target.suffix:
         raise OutputError(
-            f'"{target.suffix}" of {target.name} is not a format that can be written.',
-            f"Use {', '.join(SUFFIXES)}, or a name without suffix for a folder with one mask per class.",
+            _('"{suffix}" of {file} is not a format that can be written.').format(
+                suffix=target.suffix, file=target.name
+            ),
+            _("Use {suffixes}, or a name without suffix for a folder with one mask per class.").format(
+                suffixes=", ".join(SUFFIXES)
+            ),
         )
     return Format.FOLDER
 
@@ -98,7 +103,10 @@ def _check_not_the_input(target: Path, kind: Format, volume: Volume, own: tuple[
     inputs = {path.resolve() for path in (*volume.source.files, volume.source.path) if path.is_file()}
     for output in outputs:
         if output.resolve() in inputs:
-            raise OutputError(f"{output} is the image itself and would be replaced.", "Choose another name or folder.")
+            raise OutputError(
+                _("{output} is the image itself and would be replaced.").format(output=output),
+                _("Choose another name or folder."),
+            )
 
 
 def _check_writable(target: Path, kind: Format) -> None:

@@ -53,10 +53,11 @@ def check_ct(volume: Volume, units_stated: bool = False) -> Volume:
 
     notes = []
     if np.count_nonzero(values < 1.1 * LOWEST_HU) > values.size // 1000:
-        notes.append(f"Values below {LOWEST_HU} HU (padding outside the scanner's field of view) became {LOWEST_HU}.")
+        note = _("Values below {limit} HU (padding outside the scanner's field of view) became {limit}.")
+        notes.append(note.format(limit=LOWEST_HU))
     notes += _doubts(values)
     if highest > HIGHEST_HU:
-        notes.append(f"Values above {HIGHEST_HU} HU became {HIGHEST_HU}.")
+        notes.append(_("Values above {limit} HU became {limit}.").format(limit=HIGHEST_HU))
     if voxels.dtype != np.int16:
         voxels = to_int16(voxels, LOWEST_HU, HIGHEST_HU)
     elif lowest < LOWEST_HU:
@@ -77,10 +78,11 @@ def _doubts(values: np.ndarray) -> list[str]:
     tissue = _fullest(values, np.arange(-65, 256, 10))
     if -1045 <= air <= -750 and (not -965 <= air <= -900 or -10 <= tissue <= 90):
         return []
-    return [
-        f"Air lies near {air:g} and soft tissue near {tissue:g} in this image, not near -1000 and 40 HU: it may have "
-        "been shifted or scaled, and then the segmentation is not to be trusted."
-    ]
+    doubt = _(
+        "Air lies near {air} and soft tissue near {tissue} in this image, not near -1000 and 40 HU: it may have been "
+        "shifted or scaled, and then the segmentation is not to be trusted."
+    )
+    return [doubt.format(air=f"{air:g}", tissue=f"{tissue:g}")]
 
 
 def _fullest(values: np.ndarray, edges: np.ndarray) -> float:

@@ -20,7 +20,7 @@ from pydicom.uid import (
 )
 
 from ...core.errors import InputError
-from ...core.i18n import _
+from ...core.i18n import _, together
 from .dicom_files import IDENTITY_TAGS, DicomDirectoryError, is_dicom, quiet, read_header
 from .dicom_places import files_below
 from .refusals import damaged, system_errors, unreadable
@@ -292,8 +292,9 @@ def _left_out(images: Sequence[_Image], volume: Sequence[_Image]) -> tuple[str, 
     if len(images) == len(volume):
         return ()
     why = Counter(image.why_not for image in images if image.why_not)
-    listed = "; ".join(f"{count}, {reason}" for reason, count in why.items())
-    return (f"Images of the series were left out: {listed}.",)
+    one = _("{count}, {reason}")
+    kinds = together(*(one.format(count=count, reason=reason) for reason, count in why.items()), between="; ")
+    return (_("Images of the series were left out: {kinds}.").format(kinds=kinds),)
 
 
 def _no_dicom(volume: Sequence[_Image], others: Mapping[Path, Sequence[Path]]) -> tuple[str, ...]:
@@ -303,11 +304,18 @@ def _no_dicom(volume: Sequence[_Image], others: Mapping[Path, Sequence[Path]]) -
     alike = [path for folder in folders for path in others.get(folder, ()) if (folder, _kind(path)) in kinds]
     if not alike:
         return ()
-    names = ", ".join(path.name for path in alike[:3])
-    return (
-        f"{len(alike)} file{'s' if len(alike) > 1 else ''} beside the slices could not be read as DICOM, so slices may "
-        f"be missing at an end of the CT: {names}{', ...' if len(alike) > 3 else ''}.",
-    )
+    names = ", ".join((*(path.name for path in alike[:3]), *["..."] * (len(alike) > 3)))
+    if len(alike) == 1:
+        note = _(
+            "{count} file beside the slices could not be read as DICOM, so slices may be missing at an end of the "
+            "CT: {names}."
+        )
+    else:
+        note = _(
+            "{count} files beside the slices could not be read as DICOM, so slices may be missing at an end of the "
+            "CT: {names}."
+        )
+    return (note.format(count=len(alike), names=names),)
 
 
 def _kind(path: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydicom.dataset import FileDataset
 
+from ...core.i18n import _
 from ...core.volume import Source, Volume
 from .ct_check import check_ct
 from .dicom_files import quiet, read_header
@@ -27,7 +28,7 @@ def series_in(found: Survey, folder: Path, wanted: str | None = None) -> SeriesI
     if found.damaged and not found.series:
         raise found.damaged[0][1]
     chosen = choose(found.series, wanted, folder)
-    elsewhere = (error.what for _, error in found.damaged if error is not chosen.obstacle)
+    elsewhere = (error.what for _file, error in found.damaged if error is not chosen.obstacle)
     return replace(chosen, notes=(*chosen.notes, *elsewhere))
 
 
@@ -42,11 +43,11 @@ def series_around(file: Path, wanted: str | None = None) -> SeriesInfo:
     chosen = choose(survey(files).series, wanted or own, file.parent)
     if not were_too_many:
         return chosen
-    note = (
-        f"Further slices of the series were looked for in {file.parent} and among {NEIGHBOURS} files around it; "
-        "if there are more, give the folder that holds the whole series."
+    note = _(
+        "Further slices of the series were looked for in {folder} and among {count} files around it; if there are "
+        "more, give the folder that holds the whole series."
     )
-    return replace(chosen, notes=(*chosen.notes, note))
+    return replace(chosen, notes=(*chosen.notes, note.format(folder=file.parent, count=NEIGHBOURS)))
 
 
 def read_series(series: SeriesInfo, path: Path) -> Volume:
@@ -86,7 +87,8 @@ def _gaps(headers: Sequence[FileDataset], left_out: int) -> tuple[str, ...]:
     first, last = min(numbers), max(numbers)
     if len(numbers) < len(headers) or (first <= 1 + left_out and last - first < len(numbers) + left_out):
         return ()
-    return (f"The {len(numbers)} images of the series are numbered from {first} to {last}: others may be missing.",)
+    note = _("The {count} images of the series are numbered from {first} to {last}: others may be missing.")
+    return (note.format(count=len(numbers), first=first, last=last),)
 
 
 def _name(series: SeriesInfo, header: FileDataset) -> str:

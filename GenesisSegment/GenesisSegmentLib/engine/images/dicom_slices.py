@@ -183,8 +183,11 @@ def _without_copies(slices: Sequence[Slice]) -> tuple[list[Slice], tuple[str, ..
         identity = (one.uid, one.frame, *np.round(one.position, 2)) if one.uid else (one.file, one.frame)
         kept.setdefault(identity, one)
     copies = len(slices) - len(kept)
-    notes = (f"{copies} second cop{'y' if copies == 1 else 'ies'} of images in the folder were left out.",)
-    return list(kept.values()), notes if copies else ()
+    if not copies:
+        return list(kept.values()), ()
+    many = _("{count} second copies of images in the folder were left out.")
+    note = _("1 second copy of images in the folder were left out.") if copies == 1 else many.format(count=copies)
+    return list(kept.values()), (note,)
 
 
 def _irregular(slices: Sequence[Slice], gaps: np.ndarray) -> InputError:

@@ -239,8 +239,9 @@ def _providers(device: str, available: list[str]) -> list[str]:
 def fall_back_notes(device: str, wanted: list[str], got: list[str]) -> tuple[str, ...]:
     """A sentence when the GPU was wanted and the CPU came."""
     if "CUDAExecutionProvider" in wanted and "CUDAExecutionProvider" not in got:
-        return (
-            f"ONNX Runtime could not use {device} and fell back to the CPU: CUDA or cuDNN is missing or does not fit. "
-            "genesis-segment info says more.",
+        what = _(
+            "ONNX Runtime could not use {device} and fell back to the CPU: CUDA or cuDNN is missing or does not fit. "
+            "genesis-segment info says more."
         )
+        return (what.format(device=device),)
     return ()

@@ -228,8 +228,10 @@ def _check_offered(spec: ModelSpec, wanted: tuple[int, ...]) -> None:
     unknown = [c for c in wanted if c not in spec.offered]
     if unknown:
         raise InputError(
-            f"The model {spec.id} does not offer the classes {', '.join(map(str, unknown))}.",
-            f"It offers: {', '.join(map(str, spec.offered))}.",
+            _("The model {id} does not offer the classes {classes}.").format(
+                id=spec.id, classes=", ".join(map(str, unknown))
+            ),
+            _("It offers: {have}.").format(have=", ".join(map(str, spec.offered))),
         )
 
 

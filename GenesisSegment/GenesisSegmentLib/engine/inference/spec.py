@@ -10,6 +10,7 @@ import numpy as np
 
 from ...core.errors import ModelError
 from ...core.geometry import Box
+from ...core.i18n import _
 from ...core.jobs import Advance
 from ...core.segmentation import Segmentation
 from ..models.catalogue import ModelFacts, PublishedCleaning
@@ -56,8 +57,8 @@ class ModelSpec:
         recipe = facts.preprocessing
         if recipe.spacing_mm is None:
             raise ModelError(
-                f"{model} is made for the native grid of its training crops, not for whole CTs.",
-                "Choose another model; models list says which segment.",
+                _("{model} is made for the native grid of its training crops, not for whole CTs.").format(model=model),
+                _("Choose another model; models list says which segment."),
             )
         is_coarse = recipe.window is None
         return cls(

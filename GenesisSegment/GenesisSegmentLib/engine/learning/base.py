@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from ...core.errors import ModelError
+from ...core.i18n import _
 from ..models.catalogue import ModelFacts
 from ..models.offer import Licence
 from ..models.store import CURRENT, STARTER, ModelStore
@@ -65,8 +66,8 @@ def open_base(name: str, models: ModelStore, rival: str = CURRENT) -> Base:
     network = load_network(model)
     if not isinstance(network, UniversalModel):
         raise ModelError(
-            f"{model.title} has no head that new classes can be added to.",
-            f"Start from {STARTER}, a Universal Model, a version, or --from-genesis.",
+            _("{title} has no head that new classes can be added to.").format(title=model.title),
+            _("Start from {model}, a Universal Model, a version, or --from-genesis.").format(model=STARTER),
         )
     root = versions[model.name].base_model if versions and model.name in versions else model.name
     rival_model = models.resolve(rival)
@@ -99,7 +100,8 @@ def genesis_base(models: ModelStore, weights: Path | None = None, seed: int = 0,
     target = _TARGETS.get(checkpoint.architecture)
     if target is None:
         raise ModelError(
-            f"{checkpoint.path} holds no Genesis-style weights.", "Give what genesis-segment pretrain wrote."
+            _("{path} holds no Genesis-style weights.").format(path=checkpoint.path),
+            _("Give what genesis-segment pretrain wrote."),
         )
     entry = models.catalogue[target]
     options = dict(entry.facts.options) | {"embedding": "random", "classes": len(entry.facts.classes)}
@@ -132,14 +134,16 @@ def labels_of(model: ResolvedModel, models: ModelStore) -> tuple[str, ...]:
 def derived_note(title: str, licence: Licence | None, name: str) -> str:
     """What must be said of a model that was learned from another one with this licence."""
     if name == OWN_GENESIS:
-        return (
+        return _(
             "Learned from Genesis-style weights of your own; they carry the terms of the CTs that they were made from."
         )
     if licence is None:
-        return f"Adapted from {title}, whose licence is not known: do not distribute."
+        return _("Adapted from {title}, whose licence is not known: do not distribute.").format(title=title)
     if licence.redistribution:
-        return f"Adapted from {title} ({licence.name})."
-    return f"Adapted from {title} ({licence.name}, {licence.holder}): do not distribute."
+        return _("Adapted from {title} ({licence}).").format(title=title, licence=licence.name)
+    return _("Adapted from {title} ({licence}, {holder}): do not distribute.").format(
+        title=title, licence=licence.name, holder=licence.holder
+    )
 
 
 def offered_after(base: Base, learned: Sequence[str]) -> tuple[int, ...]:
@@ -162,7 +166,9 @@ def _genesis_weights(models: ModelStore, given: Path | None) -> tuple[Checkpoint
     if own.is_file():
         return load(own), None, OWN_GENESIS
     raise ModelError(
-        "There are no Models Genesis weights on this machine.",
-        f"Run: genesis-segment models download {PUBLISHED_GENESIS} (research only; it shows the licence), or make your "
-        f'own: genesis-segment pretrain FOLDER_WITH_CTS --budget 2h -o "{own}"',
+        _("There are no Models Genesis weights on this machine."),
+        _(
+            "Run: genesis-segment models download {model} (research only; it shows the licence), "
+            'or make your own: genesis-segment pretrain FOLDER_WITH_CTS --budget 2h -o "{own}"'
+        ).format(model=PUBLISHED_GENESIS, own=own),
     )

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ...core.errors import InputError
+from ...core.i18n import _, together
 from ..inference.spec import ModelSpec
 from .base import Base
 from .material import LearningCase, Voxels, seen_by_model
@@ -32,7 +33,7 @@ def doubted_cases(
     for record in records:
         pause()
         with suppress(InputError):  # what the model cannot see is told of by the comparison
-            image, masks, grid, _ = seen_by_model(record, store, spec)
+            image, masks, grid = seen_by_model(record, store, spec)[:3]
             if sentence := _left_out(record, doubts(image, masks, grid, record.confirmed)):
                 found[record.case] = sentence
     return found
@@ -41,4 +42,5 @@ def doubted_cases(
 def _left_out(record: Record, found: Sequence[str]) -> str:
     if not found:
         return ""
-    return f"Case {record.case[:12]} was left out: {' '.join(found)} If it is right all the same, accept it once more."
+    what = _("Case {case} was left out: {why} If it is right all the same, accept it once more.")
+    return what.format(case=record.case[:12], why=together(*found))

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from ... import __version__
 from ...core.corrections import now
+from ...core.i18n import _
 from ...core.rounds import RoundRecord, RoundState
 from .round_folder import DECISION, ENDED, RoundFolder, RoundFolders
 
@@ -57,4 +58,4 @@ def abandon(store: RoundKeeper, folders: RoundFolders | None = None) -> RoundRec
         return None
     if folder.has(DECISION):  # it was over, only not written down yet
         return None
-    return end(store, folder, closed(folder, "cancelled", "The person stopped it. The model in use stays."))
+    return end(store, folder, closed(folder, "cancelled", _("The person stopped it. The model in use stays.")))

@@ -13,6 +13,7 @@ import numpy as np
 from ...core.errors import GeometryError, HoldoutError
 from ...core.files import atomic_folder
 from ...core.geometry import Box, Geometry
+from ...core.i18n import _
 from ...core.jobs import Advance
 from ...core.rounds import Split
 from ...core.volume import Volume
@@ -63,7 +64,9 @@ class LearningCase:
         check_split(self.case, self.split)
         for label, mask in (*self.masks.items(), *self.changed.items()):
             if mask.shape != self.image.shape or mask.dtype != np.bool_:
-                raise GeometryError(f"The mask of {label} does not lie on the grid of the model's input.")
+                raise GeometryError(
+                    _("The mask of {label} does not lie on the grid of the model's input.").format(label=label)
+                )
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -79,8 +82,10 @@ def check_split(case: str, split: str) -> None:
     """
     if split != "train":
         raise HoldoutError(
-            f"Case {case[:12]} belongs to the {split} split and must never be trained on.",
-            "Please report this: it is a fault of GenesisSegment.",
+            _("Case {case} belongs to the {split} split and must never be trained on.").format(
+                case=case[:12], split=split
+            ),
+            _("Please report this: it is a fault of GenesisSegment."),
         )
 
 

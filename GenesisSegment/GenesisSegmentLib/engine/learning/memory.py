@@ -92,17 +92,21 @@ def smaller(
     One item per forward costs nothing but time, half precision next to nothing; a smaller crop shows less around an
     edit; head only learns less. None where it is the head already.
     """
-    where = f"Little free memory on {recipe.device}:"
     if recipe.items_per_forward > 1:
-        return replace(recipe, items_per_forward=1), f"{where} the crops of a step are worked through one by one."
-    if recipe.precision == "fp32" and may_halve:
-        return replace(recipe, precision="bf16"), f"{where} learning runs in half precision."
-    crop = _shrunk(recipe.crop or largest, multiple)
-    if crop is not None:
-        return replace(recipe, crop=crop), f"{where} crops of {' x '.join(map(str, crop))} voxels are learned from."
-    if recipe.mode != "head":
-        return replace(recipe, mode="head"), f"{where} only the head of the network learns."
-    return None
+        lower = replace(recipe, items_per_forward=1)
+        what = _("Little free memory on {device}: the crops of a step are worked through one by one.")
+    elif recipe.precision == "fp32" and may_halve:
+        lower = replace(recipe, precision="bf16")
+        what = _("Little free memory on {device}: learning runs in half precision.")
+    elif (crop := _shrunk(recipe.crop or largest, multiple)) is not None:
+        lower = replace(recipe, crop=crop)
+        what = _("Little free memory on {device}: crops of {sides} voxels are learned from.")
+    elif recipe.mode != "head":
+        lower = replace(recipe, mode="head")
+        what = _("Little free memory on {device}: only the head of the network learns.")
+    else:
+        return None
+    return lower, what.format(device=recipe.device, sides=" x ".join(map(str, lower.crop or largest)))
 
 
 def _shrunk(crop: Sides, multiple: int) -> Sides | None:

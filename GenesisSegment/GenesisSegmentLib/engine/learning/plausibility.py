@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from ...core.geometry import Box, Geometry
+from ...core.i18n import _, listed
 
 LEAST_ML = 40.0
 """Smaller structures are not checked: too little of the picture speaks for their place."""
@@ -27,7 +28,6 @@ _MOST_POINTS, _MOST_STEPS = 6000, 40
 _NOISE = 0.02
 """Standard deviation, in the model's values, that is nothing to go by."""
 _DIRECTIONS = tuple(np.array(d) for d in itertools.product((-1, 0, 1), repeat=3) if any(d))
-_WORDS = (("to the right", "to the left"), ("to the front", "to the back"), ("up", "down"))
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,14 @@ class Fit:
 
     def words(self) -> str:
         """The way there, such as "30 mm to the left"."""
-        parts = [(abs(mm), f"{abs(mm):.0f} mm {_WORDS[n][mm < 0]}") for n, mm in enumerate(self.offset_mm)]
-        most = max(parts)[0]
-        return " and ".join(text for size, text in parts if size >= max(1.0, most / 2))
+        ways = (
+            (_("{count} mm to the right"), _("{count} mm to the left")),
+            (_("{count} mm to the front"), _("{count} mm to the back")),
+            (_("{count} mm up"), _("{count} mm down")),
+        )
+        most = max(map(abs, self.offset_mm))
+        parts = zip(self.offset_mm, ways, strict=True)
+        return listed(w[mm < 0].format(count=f"{abs(mm):.0f}") for mm, w in parts if abs(mm) >= max(1.0, most / 2))
 
 
 def doubts(
@@ -66,10 +71,10 @@ def doubts(
     for label in (label for label in masks if label not in confirmed):
         fit = best_fit(image, masks[label], geometry)
         if fit is not None and fit.is_moved:
-            found.append(f"{label} would fit the CT better {fit.words()}.")
+            found.append(_("{label} would fit the CT better {way}.").format(label=label, way=fit.words()))
     for left, right in _pairs(masks):
         if not {left, right} <= set(confirmed) and _centre(masks[left]) > _centre(masks[right]):
-            found.append(f"{left} lies to the right of {right}.")
+            found.append(_("{left} lies to the right of {right}.").format(left=left, right=right))
     return tuple(found)
 
 
@@ -134,7 +139,7 @@ class _Contrasts:
 def _climbed(contrasts: _Contrasts, at: np.ndarray, steps: np.ndarray) -> tuple[float, np.ndarray]:
     """From a place to the next one that no small step betters: the contrast there, and the place."""
     best = contrasts.at(at)
-    for _ in range(_MOST_STEPS):
+    for _step in range(_MOST_STEPS):
         value, n = max((contrasts.at(at + d * steps), n) for n, d in enumerate(_DIRECTIONS))
         if value <= best:
             break

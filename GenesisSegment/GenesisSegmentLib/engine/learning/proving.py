@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from ...core.errors import InputError
+from ...core.i18n import _
 from ...core.jobs import Job
 from ...core.rounds import Agreement, PairedScore
 from ...core.volume import Volume
@@ -84,7 +85,7 @@ class Proving:
         scores: list[PairedScore] = []
         agreed: list[Agreement] = []
         for record in self.records:
-            old, new = (self._scores(side, record) for side, _ in sides)
+            old, new = (self._scores(side, record) for side, _model in sides)
             if old is not None and new is not None:
                 gate()
                 scores += paired(record, old, new)
@@ -140,7 +141,8 @@ class Proving:
                 volume = self.store.volume(record)
                 found = finder.find(volume, sorted({*known, *record.labels}), job)
             except InputError as error:
-                notes.append(f"Case {record.case[:12]} was not compared: {error.what}")
+                what = _("Case {case} was not compared: {why}")
+                notes.append(what.format(case=record.case[:12], why=error.what))
                 continue
             truth = reference_of(record, self.store, volume.geometry)
             found.save(self._masks(side, record))

@@ -17,6 +17,7 @@ from ...core.corrections import now
 from ...core.errors import Cancelled, GenesisError, InputError, OutputError
 from ...core.gate import decide
 from ...core.home import data_home
+from ...core.i18n import _, together
 from ...core.jobs import Job
 from ...core.rounds import Agreement, ClassVerdict, Decision, PairedScore, RoundRecord, RoundState
 from ..models.cache import model_digest
@@ -129,16 +130,19 @@ def _begin(store: Cases, around: Surroundings, request: RoundRequest) -> RoundFo
     records = store.training()
     if not any(record.labels for record in records):
         raise InputError(
-            "There is nothing to learn from yet: no accepted case is one that may teach.",
-            "Accept corrections of further patients; of five patients three teach, the others judge.",
+            _("There is nothing to learn from yet: no accepted case is one that may teach."),
+            _("Accept corrections of further patients; of five patients three teach, the others judge."),
         )
     around.folders.folder.mkdir(parents=True, exist_ok=True)
     free = around.free_bytes(around.folders.folder)
     if free < _LEAST_FREE_BYTES:
         raise OutputError(
-            f"A round needs about {_LEAST_FREE_BYTES / 1e9:.0f} GB of free disk space in {around.folders.folder}; "
-            f"{free / 1e9:.1f} GB are free.",
-            "Free some space.",
+            _("A round needs about {needed} GB of free disk space in {folder}; {free} GB are free.").format(
+                needed=f"{_LEAST_FREE_BYTES / 1e9:.0f}",
+                folder=around.folders.folder,
+                free=f"{free / 1e9:.1f}",
+            ),
+            _("Free some space."),
         )
     base = _open_base(request, request.base, around.models, CURRENT)
     learned = _learned_before(base.name, around.versions)
@@ -149,7 +153,7 @@ def _begin(store: Cases, around: Surroundings, request: RoundRequest) -> RoundFo
     folder = around.folders.new()
     begun = Begun(folder.id, request, base.name, tuple(fresh), tuple(earlier), now(), base.rival.name)
     folder.begin(begun)
-    store.save_round(closed(folder, "running", "It is running."))
+    store.save_round(closed(folder, "running", _("It is running.")))
     return folder
 
 
@@ -183,14 +187,15 @@ class _Round:
         try:
             return self._run()
         except Cancelled:
-            return self._end_early("cancelled", "The person stopped it. The model in use stays.")
+            return self._end_early("cancelled", _("The person stopped it. The model in use stays."))
         except OutputError:
             raise  # nothing can be written down now
         except GenesisError as error:
             codes = {"error": error.code, "exit_code": str(error.exit_code), "remedy": error.remedy}
             return self._end_early("failed", error.what, codes)
         except Exception as error:  # a fault of ours: the round must not begin again and again
-            self._end_early("failed", f"A fault of GenesisSegment: {type(error).__name__}: {error}")
+            what = _("A fault of GenesisSegment: {kind}: {reason}").format(kind=type(error).__name__, reason=error)
+            self._end_early("failed", what)
             raise
 
     def _run(self) -> RoundRecord:
@@ -199,17 +204,19 @@ class _Round:
             self._learn(base)
         candidate = self._folder.read(CANDIDATE)
         proving, doubted = self._proving(base)
-        if not self._folder.has(DECISION):
-            self._decide(base, candidate, proving, doubted)
-        record = self._record()
+        if self._folder.has(DECISION):
+            decision = self._folder.read(DECISION)
+        else:
+            decision = self._decide(base, candidate, proving, doubted)
+        record = self._record(decision, candidate)
         version = self._around.versions.add(self._version(base, candidate, record), self._copy_candidate)
         record = self._reported(base, candidate, replace(record, version=version.name), proving)
         with suppress(Cancelled):  # it has been decided: to stop now would change nothing
             self._job.advance("reporting", 1.0)
         rival = "" if base.rival.name == STARTER else base.rival.name
         if record.state == "promoted" and not self._around.versions.promote(version.name, record.id, rival):
-            reason = f"It is better than {base.rival.name}, but another model came into use while the round ran."
-            trial = replace(record, state="unproven", reason=reason)
+            reason = _("It is better than {model}, but another model came into use while the round ran.")
+            trial = replace(record, state="unproven", reason=reason.format(model=base.rival.name))
             record = self._reported(base, candidate, trial, proving)
         return end(self._store, self._folder, record)
 
@@ -220,7 +227,7 @@ class _Round:
             [records[case] for case in cases if case in records] for cases in (begun.fresh, begun.earlier)
         )
         if not fresh:
-            raise InputError("The cases of this round were deleted.", "Run it again with those that are left.")
+            raise InputError(_("The cases of this round were deleted."), _("Run it again with those that are left."))
         lesson = Lesson(base, fresh, earlier, self._store, begun.request, self._folder.path)
         taught = self._around.teach(lesson, self._job, self._around.gate, self._around.on_step)
         left_out = len(fresh) - len(taught.fresh)
@@ -256,7 +263,10 @@ class _Round:
         judges = [record for record in records if record.case not in doubted]
         return Proving(self._store, judges, self._folder, finder), tuple(doubted.values())
 
-    def _decide(self, base: Base, candidate: dict[str, Any], proving: Proving, doubted: tuple[str, ...]) -> None:
+    def _decide(
+        self, base: Base, candidate: dict[str, Any], proving: Proving, doubted: tuple[str, ...]
+    ) -> dict[str, Any]:
+        """What the gate says, as it is written down."""
         facts, path = facts_of(candidate["facts"]), self._folder.path / "candidate" / candidate["file"]
         model = ResolvedModel("the new model", "the new model", path, candidate["sha256"], facts, base.licence)
         compared = proving.run(base.rival, model, self._job, self._around.gate)
@@ -264,10 +274,11 @@ class _Round:
         decision = decide(compared.scores, candidate["corrected"], rule, compared.agreements)
         decision = _kept_as_trial(decision, base, facts.offered)
         if base.rival.name != base.name:
-            notes = (f"It was compared with {base.rival.name}, the model in use when the round began.", *notes)
+            what = _("It was compared with {model}, the model in use when the round began.")
+            notes = (what.format(model=base.rival.name), *notes)
         document = {
             "state": decision.state,
-            "reason": decision.reason + _also_left_out(candidate["left_out"] + len(doubted)),
+            "reason": together(decision.reason, _left_out(candidate["left_out"] + len(doubted))),
             "classes": [asdict(verdict) for verdict in decision.classes],
             "scores": [asdict(score) for score in compared.scores],
             "agreements": [asdict(agreement) for agreement in compared.agreements],
@@ -275,9 +286,9 @@ class _Round:
             "notes": [*doubted, *notes],
         }
         self._folder.write(DECISION, document)
+        return document
 
-    def _record(self) -> RoundRecord:
-        decision, candidate = self._folder.read(DECISION), self._folder.read(CANDIDATE)
+    def _record(self, decision: dict[str, Any], candidate: dict[str, Any]) -> RoundRecord:
         return replace(
             closed(self._folder, decision["state"], decision["reason"]),
             ended=decision["ended"],
@@ -289,9 +300,9 @@ class _Round:
 
     def _version(self, base: Base, candidate: dict[str, Any], record: RoundRecord) -> Version:
         cases = [material["case"] for material in candidate["materials"]]
-        count = "1 case" if len(cases) == 1 else f"{len(cases)} cases"
+        title = _("{model}, learned from 1 case") if len(cases) == 1 else _("{model}, learned from {count} cases")
         return Version(
-            title=f"{base.title}, learned from {count}",
+            title=title.format(model=base.title, count=len(cases)),
             parent=base.name,
             base_model=base.base_model,
             state=record.state,
@@ -362,10 +373,10 @@ def corrected(records: list[TrainingRecord], margin: float) -> set[str]:
     return found or {label for record in records for label in record.labels}
 
 
-def _also_left_out(count: int) -> str:
-    if not count:
-        return ""
-    return f" {'1 case was' if count == 1 else f'{count} cases were'} left out: the report says why."
+def _left_out(count: int) -> str:
+    if count == 1:
+        return _("1 case was left out: the report says why.")
+    return _("{count} cases were left out: the report says why.").format(count=count) if count else ""
 
 
 def _kept_as_trial(decision: Decision, base: Base, offered: tuple[int, ...]) -> Decision:
@@ -373,8 +384,8 @@ def _kept_as_trial(decision: Decision, base: Base, offered: tuple[int, ...]) -> 
     lost = [base.rival_labels[base.rival.facts.classes.index(c)] for c in base.rival.facts.offered if c not in offered]
     if decision.state != "promoted" or not lost:
         return decision
-    reason = f"{decision.reason} It does not know {', '.join(lost)}, though, which the model in use finds."
-    return Decision("unproven", reason, decision.classes)
+    reason = _("It does not know {names}, though, which the model in use finds.").format(names=", ".join(lost))
+    return Decision("unproven", together(decision.reason, reason), decision.classes)
 
 
 def _material(record: TrainingRecord, is_replayed: bool) -> Material:

@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from ...core.errors import ResourceError
 from ...core.files import atomic_file, output_errors, private_folder
 from ...core.home import data_home
+from ...core.i18n import _
 from ...core.rounds import GateRule, Mode
 from .report import HTML_FILE, JSON_FILE, forget_case
 
@@ -202,7 +203,9 @@ class RoundFolders:
             try:
                 lock.acquire(timeout=0)
             except Timeout as error:
-                raise ResourceError("Another round is running on this machine.", "Wait until it has ended.") from error
+                raise ResourceError(
+                    _("Another round is running on this machine."), _("Wait until it has ended.")
+                ) from error
         try:
             yield
         finally:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ...core.classes import class_slugs, class_table
 from ...core.errors import InputError
+from ...core.i18n import _, together
 from ...core.jobs import Job
 from ..devices import choose_device
 from ..inference.spec import ModelSpec
@@ -66,7 +67,7 @@ def teach(lesson: Lesson, job: Job, gate: Callable[[], None], on_step: Callable[
     notes: list[str] = []
     fresh = _prepared(lesson, lesson.fresh, spec, job, gate, notes)
     if not fresh:
-        raise InputError(f"None of the accepted cases can be learned from. {' '.join(notes)}")
+        raise InputError(together(_("None of the accepted cases can be learned from."), *notes))
     earlier = _prepared(lesson, lesson.earlier, spec, job, gate, notes) if request.replay else []
     own = [label for case in (*fresh, *earlier) for label in case.labels if label not in class_slugs()]
     channels = base.channels.extended(own)
@@ -129,7 +130,8 @@ def _prepared(
         try:
             case = _on_grid(lesson, record, spec)
         except InputError as error:
-            notes.append(f"Case {record.case[:12]} was left out: {error.what}")
+            what = _("Case {case} was left out: {why}")
+            notes.append(what.format(case=record.case[:12], why=error.what))
             continue
         if doubt := doubt_of(record, case):
             notes.append(doubt)

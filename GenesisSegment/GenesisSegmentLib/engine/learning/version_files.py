@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from ...core.errors import LearningError, ModelError
 from ...core.files import atomic_file
+from ...core.i18n import _
 from ...core.resources import resource
 from ..models.catalogue import ModelFacts, facts_document, read_metadata
 from ..networks import build
@@ -24,7 +25,6 @@ from ..starter.onnx_file import HALF, PREFIX, load_onnx_weights
 STEM = "model"
 _TEMPLATE = "Models/genesis_starter.onnx"
 _TRIAL_SIDE = 16
-_SMALLER = "Run the round again with a smaller learning rate."
 _AGREEMENT = 1e-3
 """Largest difference of logits between the runtimes, relative to their range."""
 
@@ -52,8 +52,8 @@ def write_network(network: UniversalModel, facts: ModelFacts, folder: Path) -> P
     bad = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if bad:
         raise LearningError(
-            f"{len(bad)} weights are no numbers any more, {bad[0]} among them.",
-            _SMALLER,
+            _("{count} weights are no numbers any more, {name} among them.").format(count=len(bad), name=bad[0]),
+            _smaller(),
         )
     template = resource(_TEMPLATE)
     if facts.architecture == "starter" and facts.offered and _has_layout(state, template):
@@ -114,7 +114,10 @@ def require_agreement(path: Path) -> None:
     for name, one, other in zip(("features", "numbers"), found, expected, strict=True):
         true = other.numpy()
         if one.shape != true.shape or np.abs(one - true).max() > _AGREEMENT * max(1.0, float(np.abs(true).max())):
-            raise ModelError(f"torch and ONNX Runtime do not agree on the {name} of the new model.", "Report this.")
+            raise ModelError(
+                _("torch and ONNX Runtime do not agree on the {name} of the new model.").format(name=name),
+                _("Report this."),
+            )
 
 
 def load_version_network(path: Path, facts: ModelFacts) -> nn.Module:
@@ -147,7 +150,7 @@ def _name_of(key: str, tensors: Mapping[str, onnx.TensorProto]) -> str:
     for name in (PREFIX + key, HALF + PREFIX + key):
         if name in tensors:
             return name
-    raise ModelError(f"The shipped model has no weight {key}.", "Install GenesisSegment again.")
+    raise ModelError(_("The shipped model has no weight {key}.").format(key=key), _("Install GenesisSegment again."))
 
 
 def _merged(values: np.ndarray, tensors: Mapping[str, onnx.TensorProto], used: set[str]) -> str:
@@ -161,7 +164,9 @@ def _merged(values: np.ndarray, tensors: Mapping[str, onnx.TensorProto], used: s
         and np.array_equal(numpy_helper.to_array(tensor).ravel(), values.ravel())
     ]
     if len(found) != 1:
-        raise ModelError("The shipped model has a weight that cannot be replaced.", "Install GenesisSegment again.")
+        raise ModelError(
+            _("The shipped model has a weight that cannot be replaced."), _("Install GenesisSegment again.")
+        )
     return found[0]
 
 
@@ -182,8 +187,12 @@ def _replace(tensor: onnx.TensorProto, values: np.ndarray) -> None:
         stored = values.astype(kind)
     if not np.isfinite(stored).all():
         name = tensor.name.removeprefix(HALF).removeprefix(PREFIX)
-        raise LearningError(f"The weight {name} became too large to be stored.", _SMALLER)
+        raise LearningError(_("The weight {name} became too large to be stored.").format(name=name), _smaller())
     tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(stored), tensor.name))
+
+
+def _smaller() -> str:
+    return _("Run the round again with a smaller learning rate.")
 
 
 def _widen(document: onnx.ModelProto, classes: int) -> None:

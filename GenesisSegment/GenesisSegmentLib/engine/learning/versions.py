@@ -22,6 +22,7 @@ from filelock import FileLock
 from ...core.errors import ModelError
 from ...core.files import atomic_file, fsync, fsync_folder, output_errors
 from ...core.home import versions_folder
+from ...core.i18n import _
 from ...core.leftovers import new_folder, release, sweep
 from ...core.rounds import RoundState
 from ..models.cache import model_digest
@@ -113,8 +114,12 @@ class VersionStore:
         """
         if name not in self:
             known = ", ".join(self._names())
-            remedy = f"There are: {known}." if known else "Accept corrections and run: genesis-segment learn"
-            raise ModelError(f'There is no model version "{name}".', remedy)
+            remedy = (
+                _("There are: {names}.").format(names=known)
+                if known
+                else _("Accept corrections and run: genesis-segment learn")
+            )
+            raise ModelError(_('There is no model version "{name}".').format(name=name), remedy)
         return _read(self.folder / name)
 
     def path_of(self, version: Version) -> Path:
@@ -140,12 +145,15 @@ class VersionStore:
         path = self.path_of(version)
         if not path.is_file() or model_digest(path) != version.sha256:
             raise ModelError(
-                f"The model version {name} is damaged: {path} is not the file that was recorded.",
-                "Go back to another: genesis-segment models rollback",
+                _("The model version {name} is damaged: {path} is not the file that was recorded.").format(
+                    name=name, path=path
+                ),
+                _("Go back to another: genesis-segment models rollback"),
             )
         notes = (version.note,) if version.note else ()
         if version.is_trial:
-            notes = (f"{name} is a trial: it is not proven to be better than the model that was in use before.", *notes)
+            what = _("{name} is a trial: it is not proven to be better than the model that was in use before.")
+            notes = (what.format(name=name), *notes)
         return ResolvedModel(name, version.title, path, version.sha256, version.facts, version.licence, notes)
 
     def add(self, version: Version, fill: Callable[[Path], None]) -> Version:
@@ -166,7 +174,7 @@ class VersionStore:
             with _whole_folder(self.folder / named.name) as folder:
                 fill(folder)
                 if model_digest(folder / named.file) != named.sha256:
-                    raise ModelError("The new model changed while it was copied.", "Run the round again.")
+                    raise ModelError(_("The new model changed while it was copied."), _("Run the round again."))
                 _write_json(folder / "version.json", _document(named))
             self._forget_old(named.name)
         return named
@@ -215,7 +223,7 @@ class VersionStore:
             use = self._use()
             before = [name for name in use.before if not name or name in self]
             if not before:
-                raise ModelError("There is no model to go back to.", "models versions lists what there is.")
+                raise ModelError(_("There is no model to go back to."), _("models versions lists what there is."))
             name = before[-1]
             self._write_use(replace(use, version=name, before=tuple(before[:-1])))
             return self[name] if name else None
@@ -224,13 +232,18 @@ class VersionStore:
         if name:
             version = self[name]
             if version.state == "rejected":
-                raise ModelError(f"{name} was rejected: {version.note or 'it is not better.'}", "Choose another one.")
+                raise ModelError(
+                    _("{name} was rejected: {note}").format(name=name, note=version.note or _("it is not better.")),
+                    _("Choose another one."),
+                )
             if version.is_offered:
                 self.resolve(name)  # raises where its file is damaged
             else:
                 raise ModelError(
-                    f"{name} knows structures of your own only; as the current model it would find nothing else.",
-                    "Choose another version.",
+                    _(
+                        "{name} knows structures of your own only; as the current model it would find nothing else."
+                    ).format(name=name),
+                    _("Choose another version."),
                 )
         before = use.before if name == use.version else (*use.before, use.version)[-_REMEMBERED:]
         self._write_use(replace(use, version=name, before=before))
@@ -345,7 +358,7 @@ def _read_json(path: Path) -> Any:
 
 
 def _damaged(path: Path) -> ModelError:
-    return ModelError(f"{path} is damaged.", "Delete it, or put back a copy of it.")
+    return ModelError(_("{path} is damaged.").format(path=path), _("Delete it, or put back a copy of it."))
 
 
 def _write_json(path: Path, document: Any) -> None:

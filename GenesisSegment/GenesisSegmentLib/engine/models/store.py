@@ -260,7 +260,7 @@ class ModelStore:
         known = self.catalogue.by_file(path.name)
         if known is not None and known.facts.architecture == architecture:
             entry, licence = known, known.licence
-            note = f"Taken for {known.id} by the name of the file."
+            note = _("Taken for {model} by the name of the file.").format(model=known.id)
         else:
             default = self.catalogue.default_for(architecture)
             if default is None:
@@ -269,7 +269,8 @@ class ModelStore:
                 )
                 raise ModelError(what, _("Use a model in ONNX form with a .json that describes it."))
             entry, licence = default, None
-            note = f"{path.name} has the network of {entry.id} and is used in the same way. Its licence is not known."
+            note = _("{file} has the network of {model} and is used in the same way. Its licence is not known.")
+            note = note.format(file=path.name, model=entry.id)
         if entry.usable_for != "segmentation":
             raise _not_for_segmentation(path.name, self.catalogue)
         _require_outputs(path, checkpoint, entry)
@@ -308,7 +309,7 @@ def _own_onnx(path: Path) -> ResolvedModel:
             ).format(example=resource("Models/genesis_starter.json"), description=described.name),
         )
     facts = read_metadata(described)
-    note = f"{path.name} is a model of your own. Its licence is not known."
+    note = _("{file} is a model of your own. Its licence is not known.").format(file=path.name)
     return ResolvedModel(path.name, path.name, path, model_digest(path), facts, None, (note,))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ...core.errors import ModelError
+from ...core.i18n import _
 
 Stride = tuple[int, int, int]
 
@@ -19,7 +20,10 @@ def widths(base: int, stages: int) -> tuple[int, ...]:
         ModelError: the base is not positive.
     """
     if base < 1:
-        raise ModelError(f"A network cannot have {base} channels.", "Give a base of at least 1; the published is 32.")
+        raise ModelError(
+            _("A network cannot have {base} channels.").format(base=base),
+            _("Give a base of at least 1; the published is 32."),
+        )
     return tuple(min(base * 2**i, LARGEST) for i in range(stages))
 
 

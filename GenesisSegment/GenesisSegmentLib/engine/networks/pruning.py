@@ -13,6 +13,7 @@ from typing import TypeVar
 from torch import nn
 
 from ...core.errors import ModelError
+from ...core.i18n import _
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -24,12 +25,15 @@ def check_levels(level: int, deepest: int, heads: Sequence[int] | None) -> tuple
         ModelError: the level does not exist, or the heads are none, outside 1 .. level, or without the deepest.
     """
     if not 1 <= level <= deepest:
-        raise ModelError(f"This UNet++ has no level {level}.", f"Choose a level from 1 to {deepest}.")
+        raise ModelError(
+            _("This UNet++ has no level {level}.").format(level=level),
+            _("Choose a level from 1 to {deepest}.").format(deepest=deepest),
+        )
     chosen = tuple(sorted(set(range(1, level + 1) if heads is None else heads)))
     if not chosen or chosen[0] < 1 or chosen[-1] != level:
         raise ModelError(
-            f"A UNet++ of level {level} cannot have heads at {list(chosen)}.",
-            f"Give levels from 1 to {level}, with {level} among them.",
+            _("A UNet++ of level {level} cannot have heads at {chosen}.").format(level=level, chosen=str(list(chosen))),
+            _("Give levels from 1 to {level}, with {level} among them.").format(level=level),
         )
     return chosen
 
@@ -42,8 +46,8 @@ def check_prune(level: int, heads: Sequence[int]) -> None:
     """
     if level not in heads:
         raise ModelError(
-            f"This UNet++ cannot be pruned to level {level}: it has no head there.",
-            f"It has heads at: {', '.join(map(str, heads))}.",
+            _("This UNet++ cannot be pruned to level {level}: it has no head there.").format(level=level),
+            _("It has heads at: {heads}.").format(heads=", ".join(map(str, heads))),
         )
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ...core.errors import InputError
+from ...core.i18n import _
 
 
 def check_sides(image: Tensor, multiples: int | tuple[int, int, int]) -> None:
@@ -23,8 +24,13 @@ def check_sides(image: Tensor, multiples: int | tuple[int, int, int]) -> None:
     sides = tuple(image.shape[2:])
     fits = len(sides) == 3 and all(s > 0 and s % m == 0 for s, m in zip(sides, (x, y, z), strict=True))
     if not fits or sides == (x, y, z):
-        wanted = f"multiples of {x}" if x == y == z else f"multiples of {x}, {y} and {z}"
+        if x == y == z:
+            remedy = _("Its three sides must be multiples of {x}, and larger than {x} x {y} x {z} together.")
+        else:
+            remedy = _(
+                "Its three sides must be multiples of {x}, {y} and {z}, and larger than {x} x {y} x {z} together."
+            )
         raise InputError(
-            f"A window of {' x '.join(map(str, sides))} voxels does not fit this network.",
-            f"Its three sides must be {wanted}, and larger than {x} x {y} x {z} together.",
+            _("A window of {sides} voxels does not fit this network.").format(sides=" x ".join(map(str, sides))),
+            remedy.format(x=x, y=y, z=z),
         )

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, delete
 
 from ...core.errors import InputError
 from ...core.files import atomic_file
+from ...core.i18n import _
 from ...core.identity import is_hash
 from ...core.jobs import Job
 from ...core.rounds import Split
@@ -33,7 +34,6 @@ from .voxels import read_volume, scan_keys
 _FORMAT = 1
 _MANIFEST = "manifest.json"
 _LARGEST_MANIFEST = 1 << 30
-_AGAIN = "Copy or export the archive again."
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def export_archive(engine: Engine, blobs: BlobStore, path: Path, only: Sequence[
         found = all_entries(connection, only)
         known = all_patients(connection)
     if not found:
-        raise InputError("There is no case to export.", "Accept a case first.")
+        raise InputError(_("There is no case to export."), _("Accept a case first."))
     people = {patient.hash: person(known, patient.id) for patient in known.values()}
     entries = tuple(replace(entry, patient=people[entry.patient].hash) for entry, _ in found)
     needed = sorted({name for entry in entries for name in entry.blobs})
@@ -95,20 +95,27 @@ def import_archive(engine: Engine, blobs: BlobStore, path: Path, salt: bytes, jo
             needed = sorted({name for entry in manifest.entries for name in entry.blobs})
             for done, name in enumerate(needed, 1):
                 if not is_hash(name):
-                    raise InputError(f"{path.name} names something that is no file of a case store.", _AGAIN)
+                    raise InputError(
+                        _("{file} names something that is no file of a case store.").format(file=path.name), _again()
+                    )
                 if not (blobs.has(name) and blobs.is_sound(name)):
                     with archive.open(_member(name)) as stream:
                         blobs.adopt(name, stream)
                 job.advance("checking", done / len(needed))
         keys = {ct: scan_keys(read_volume(blobs.read(ct), ""), salt) for ct in {e.ct for e in manifest.entries}}
     except OSError as error:
-        raise InputError(f"{path} could not be read: {error.strerror or error}.", "Check the path.") from error
+        raise InputError(
+            _("{path} could not be read: {reason}.").format(path=path, reason=error.strerror or error),
+            _("Check the path."),
+        ) from error
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path.name} is damaged or no archive of a case store.", _AGAIN) from error
+        raise InputError(
+            _("{file} is damaged or no archive of a case store.").format(file=path.name), _again()
+        ) from error
     with writing(engine) as connection:
         gone = [name for name in needed if not blobs.has(name)]
         if gone:
-            raise InputError("Files of the archive were cleared away while it was read.", "Import it again.")
+            raise InputError(_("Files of the archive were cleared away while it was read."), _("Import it again."))
         return _insert(connection, manifest, keys)
 
 
@@ -127,16 +134,16 @@ def _insert(connection: Connection, manifest: _Manifest, keys: Mapping[str, Sequ
             added += 1
             cases.add(entry.case)
         if patient.split != theirs:
-            what = f"Patient {patient.hash[:12]} is {theirs} there and {patient.split} here; here it stays so."
-            notes[what] = None
+            what = _("Patient {patient} is {theirs} there and {ours} here; here it stays so.")
+            notes[what.format(patient=patient.hash[:12], theirs=theirs, ours=patient.split)] = None
     return ImportReport(added, before, len(cases), tuple(notes))
 
 
 def _manifest(archive: zipfile.ZipFile, path: Path) -> _Manifest:
     document = sealed(archive, _MANIFEST, _LARGEST_MANIFEST)
     if document.get("format") != _FORMAT:
-        what = f"{path.name} was written by a newer version of GenesisSegment."
-        raise InputError(what, "Update GenesisSegment on this machine.")
+        what = _("{file} was written by a newer version of GenesisSegment.").format(file=path.name)
+        raise InputError(what, _("Update GenesisSegment on this machine."))
     manifest = build(_Manifest, document)
     names = {*manifest.splits, *(name for e in manifest.entries for name in (e.case, e.patient))}
     if not all(map(is_hash, names)):  # folders and files are named after them
@@ -145,6 +152,10 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> _Manifest:
         if entry.digest != manifest.digests[entry.id] or entry.patient not in manifest.splits:
             raise MisfitError(f"acceptance {entry.id} is damaged")
     return manifest
+
+
+def _again() -> str:
+    return _("Copy or export the archive again.")
 
 
 def _member(name: str) -> str:

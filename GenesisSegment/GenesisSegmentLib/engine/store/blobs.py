@@ -17,6 +17,7 @@ from typing import IO
 
 from ...core.errors import InputError
 from ...core.files import atomic_file, output_errors, private_folder
+from ...core.i18n import _
 from ...core.leftovers import TEMPORARY_PREFIX, sweep
 from .voxels import Content
 
@@ -25,7 +26,6 @@ _NAME = re.compile(r"[0-9a-f]{64}")
 _BLOCK = 1 << 20
 _LEVEL = 1
 """Higher levels take CTs three times as long and save a few per cent."""
-_MEND = "Run `genesis-segment cases verify` to see what is affected, and bring the file back from a backup."
 
 
 class BlobStore:
@@ -83,7 +83,9 @@ class BlobStore:
         try:
             content = b"".join(_blocks(self.path(name)))
         except FileNotFoundError as error:
-            raise InputError(f"The case store lacks the file {self.path(name)}.", _MEND) from error
+            raise InputError(
+                _("The case store lacks the file {path}.").format(path=self.path(name)), _mend()
+            ) from error
         except (OSError, zlib.error, EOFError) as error:
             raise _damaged(self.path(name)) from error
         if hashlib.sha256(content).hexdigest() != name:
@@ -135,8 +137,12 @@ class BlobStore:
             yield temporary
 
 
+def _mend() -> str:
+    return _("Run `genesis-segment cases verify` to see what is affected, and bring the file back from a backup.")
+
+
 def _damaged(path: Path) -> InputError:
-    return InputError(f"The file {path} of the case store is damaged.", _MEND)
+    return InputError(_("The file {path} of the case store is damaged.").format(path=path), _mend())
 
 
 def _holds(path: Path, name: str) -> bool:

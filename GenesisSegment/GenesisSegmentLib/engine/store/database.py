@@ -19,31 +19,12 @@ from sqlalchemy.pool import NullPool
 
 from ...core.errors import GenesisError, InputError, OutputError, ResourceError
 from ...core.home import DATABASE_NAME
+from ...core.i18n import _, together
 
 _BUSY_S = 60.0
 _LOCK_KEY = 0x67656E65  # any number that all writers share
 _PRAGMAS = ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON")
 _ATTEMPTS, _PAUSE_S = 100, 0.05
-_URLS = "Give a URL such as postgresql://user@host/database, or none for the file in the folder of the store."
-_BACKUP = "Bring the case store back from a backup; what waits in the outbox is safe."
-_LATER = "What was accepted stays in the outbox until it can be kept."
-_CAUSES: tuple[tuple[tuple[str, ...], type[GenesisError], str, str], ...] = (
-    (("locked", "busy"), ResourceError, "is used by another program for too long", f"Try again later. {_LATER}"),
-    (("is full",), OutputError, "could not be written: the disk is full", f"Free some space. {_LATER}"),
-    (
-        ("disk i/o error",),
-        OutputError,
-        "could not be read or written: the disk fails, is full, or limits the size of files",
-        f"Check the disk. {_LATER}",
-    ),
-    (
-        ("readonly", "read-only", "unable to open", "permission denied"),
-        OutputError,
-        "could not be opened for writing",
-        f"Check the permissions of its folder, or choose another store. {_LATER}",
-    ),
-    (("malformed", "not a database"), InputError, "is damaged", _BACKUP),
-)
 
 
 def open_engine(folder: Path, url: str | None) -> Engine:
@@ -61,13 +42,17 @@ def open_engine(folder: Path, url: str | None) -> Engine:
         elif parsed.get_backend_name() == "postgresql":
             arguments = {"connect_timeout": 10}
         else:
-            raise InputError(f"{parsed.get_backend_name()} is no database that the case store can use.", _URLS)
+            raise InputError(
+                _("{name} is no database that the case store can use.").format(name=parsed.get_backend_name()),
+                _urls(),
+            )
         engine = create_engine(parsed, connect_args=arguments, poolclass=NullPool)
     except (ArgumentError, NoSuchModuleError) as error:
-        raise InputError("The URL of the database cannot be understood.", _URLS) from error
+        raise InputError(_("The URL of the database cannot be understood."), _urls()) from error
     except ModuleNotFoundError as error:
         raise InputError(
-            f"The database needs the package {error.name}, which is not installed.", 'Install "psycopg[binary]".'
+            _("The database needs the package {package}, which is not installed.").format(package=error.name),
+            _('Install "psycopg[binary]".'),
         ) from error
     if engine.dialect.name == "sqlite":
         _prepare_sqlite(engine)
@@ -100,13 +85,65 @@ def database_errors(engine: Engine) -> Iterator[None]:
         yield
     except DBAPIError as error:
         first = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
-        where = f"The database of the case store ({engine.url.render_as_string(hide_password=True)})"
-        for words, kind, what, remedy in _CAUSES:
+        url = engine.url.render_as_string(hide_password=True)
+        for words, kind, what, remedy in _causes():
             if any(word in first.lower() for word in words):
-                raise kind(f"{where} {what}.", remedy) from error
+                raise kind(what.format(url=url), remedy) from error
         if error.connection_invalidated or type(error.orig).__name__ == "OperationalError":
-            raise OutputError(f"{where} cannot be used: {first.rstrip('.')}.", f"Check it. {_LATER}") from error
+            raise OutputError(
+                _("The database of the case store ({url}) cannot be used: {reason}.").format(
+                    url=url, reason=first.rstrip(".")
+                ),
+                together(_("Check it."), _kept()),
+            ) from error
         raise
+
+
+def _causes() -> tuple[tuple[tuple[str, ...], type[GenesisError], str, str], ...]:
+    """What the drivers say, and what that is called here: words, error, what happened at ``url``, and what to do."""
+    return (
+        (
+            ("locked", "busy"),
+            ResourceError,
+            _("The database of the case store ({url}) is used by another program for too long."),
+            together(_("Try again later."), _kept()),
+        ),
+        (
+            ("is full",),
+            OutputError,
+            _("The database of the case store ({url}) could not be written: the disk is full."),
+            together(_("Free some space."), _kept()),
+        ),
+        (
+            ("disk i/o error",),
+            OutputError,
+            _(
+                "The database of the case store ({url}) could not be read or written: the disk fails, is full, or "
+                "limits the size of files."
+            ),
+            together(_("Check the disk."), _kept()),
+        ),
+        (
+            ("readonly", "read-only", "unable to open", "permission denied"),
+            OutputError,
+            _("The database of the case store ({url}) could not be opened for writing."),
+            together(_("Check the permissions of its folder, or choose another store."), _kept()),
+        ),
+        (
+            ("malformed", "not a database"),
+            InputError,
+            _("The database of the case store ({url}) is damaged."),
+            _("Bring the case store back from a backup; what waits in the outbox is safe."),
+        ),
+    )
+
+
+def _kept() -> str:
+    return _("What was accepted stays in the outbox until it can be kept.")
+
+
+def _urls() -> str:
+    return _("Give a URL such as postgresql://user@host/database, or none for the file in the folder of the store.")
 
 
 def _prepare_sqlite(engine: Engine) -> None:

@@ -25,6 +25,7 @@ import numpy as np
 from ...core.classes import class_slugs, class_table
 from ...core.errors import InputError, OutputError
 from ...core.files import atomic_folder
+from ...core.i18n import _
 from ...core.jobs import Job
 from ...core.volume import Volume
 from ..hosts import families
@@ -51,9 +52,11 @@ def export_datalist(store: CaseStore, folder: Path, layout: Layout, job: Job) ->
     """
     records: tuple[Record, ...] = (*store.training(), *store.proving("validation"), *store.proving("holdout"))
     if not records:
-        raise InputError("There is no case to export.", "Accept a case first.")
+        raise InputError(_("There is no case to export."), _("Accept a case first."))
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(f"{folder} is there already and not empty.", "Choose a new folder.")
+        raise OutputError(
+            _("{folder} is there already and not empty.").format(folder=folder), _("Choose a new folder.")
+        )
     job.plan({"exporting": 1.0})
     write = _write_monai if layout == "monai" else _write_nnunet
     with atomic_folder(folder) as temporary:

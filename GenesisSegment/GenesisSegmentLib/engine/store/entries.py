@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from ...core.errors import InputError
+from ...core.i18n import _
 from ...core.identity import is_hash
 from ...core.rounds import Split
 from .patients import Patient, patient_of
@@ -89,7 +90,7 @@ def insert_entry(
         InputError: case or patient is no hash.
     """
     if not (is_hash(entry.case) and is_hash(entry.patient)):
-        raise InputError("The names of case and patient are no hashes.", "Accept the case again.")
+        raise InputError(_("The names of case and patient are no hashes."), _("Accept the case again."))
     moment = instant()
     patient = find_patient(connection, entry, moment, split, scan_keys)
     found = connection.scalar(select(cases.c.id).where(cases.c.ct == entry.ct))

@@ -13,6 +13,7 @@ from ...core.corrections import Acceptance, AcceptedClass, new_acceptance_id, no
 from ...core.errors import GeometryError, InputError
 from ...core.files import safe_name
 from ...core.geometry import Geometry
+from ...core.i18n import _
 from ...core.identity import patient_text
 from ...core.segmentation import BITS, Segmentation
 from ...core.volume import Volume
@@ -82,13 +83,17 @@ def _table_masks(found: Segmentation, listed: tuple[int, ...], path: Path) -> di
     missing = sorted(set(listed) - set(found.classes))
     if missing:
         raise InputError(
-            f"{path.name} was not drawn for {', '.join(table[c].slug for c in missing)}.",
-            f"It was drawn for: {', '.join(table[c].slug for c in found.classes) or 'none of the classes'}.",
+            _("{file} was not drawn for {classes}.").format(
+                file=path.name, classes=", ".join(table[c].slug for c in missing)
+            ),
+            _("It was drawn for: {classes}.").format(
+                classes=", ".join(table[c].slug for c in found.classes) or _("none of the classes")
+            ),
         )
     if not found.classes:
         raise InputError(
-            f"{path.name} holds none of the classes of the table.",
-            "Name structures of your own as its table does, with --classes.",
+            _("{file} holds none of the classes of the table.").format(file=path.name),
+            _("Name structures of your own as its table does, with --classes."),
         )
     return {table[c].slug: found.mask(c) for c in listed or found.classes}
 
@@ -109,8 +114,8 @@ def _on_grid(labels: Labels, geometry: Geometry) -> Segmentation:
             raise GeometryError("")
     except GeometryError as error:
         raise GeometryError(
-            "CT and labels lie on different grids.",
-            "Give the CT that the labels were drawn on, or resample the labels.",
+            _("CT and labels lie on different grids."),
+            _("Give the CT that the labels were drawn on, or resample the labels."),
         ) from error
     return on_grid
 

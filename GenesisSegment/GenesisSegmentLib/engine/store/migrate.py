@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.errors import InputError
+from ...core.i18n import _
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -30,9 +31,11 @@ def is_current(connection: Connection) -> bool:
     known = {step.revision for step in steps.walk_revisions()}
     if not found <= known:
         raise InputError(
-            f"The case store was written by a newer version of GenesisSegment (its tables are at step "
-            f"{', '.join(sorted(found - known))}; this version knows {', '.join(sorted(known))}).",
-            "Update GenesisSegment on this machine. Nothing was changed.",
+            _(
+                "The case store was written by a newer version of GenesisSegment (its tables are at step "
+                "{found}; this version knows {known})."
+            ).format(found=", ".join(sorted(found - known)), known=", ".join(sorted(known))),
+            _("Update GenesisSegment on this machine. Nothing was changed."),
         )
     return found == set(steps.get_heads())
 

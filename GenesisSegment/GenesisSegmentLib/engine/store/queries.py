@@ -10,6 +10,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from ...core.errors import InputError
+from ...core.i18n import _
 from ...core.rounds import RoundRecord, Split
 from ...core.wire import MisfitError, build
 from .entries import Entry, all_entries, as_instant, instant
@@ -46,8 +47,8 @@ def detail(connection: Connection, name: str) -> CaseDetail:
     """
     found = [(case, entries) for case, entries in _cases(connection) if name and case["id"].startswith(name)]
     if len(found) != 1:
-        what = f'There is no case "{name}".' if not found else f'Several cases begin with "{name}".'
-        raise InputError(what, "Run `genesis-segment cases list` to see all.")
+        what = _('Several cases begin with "{name}".') if found else _('There is no case "{name}".')
+        raise InputError(what.format(name=name), _("Run `genesis-segment cases list` to see all."))
     case, entries = found[0]
     summary = _summary(case, entries, all_patients(connection))
     return CaseDetail(summary, case["ct"], tuple(_described(entry) for entry in entries))
@@ -61,7 +62,7 @@ def case_of(connection: Connection, acceptance: str) -> CaseSummary:
     """
     name = connection.scalar(select(acceptances.c.case_id).where(acceptances.c.id == acceptance))
     if name is None:
-        raise InputError("The acceptance is not in the case store.", "Look for a damaged file in the outbox.")
+        raise InputError(_("The acceptance is not in the case store."), _("Look for a damaged file in the outbox."))
     return detail(connection, name).summary
 
 
@@ -96,7 +97,7 @@ def all_rounds(connection: Connection) -> tuple[RoundRecord, ...]:
     try:
         return tuple(build(RoundRecord, json.loads(document)) for document in documents)
     except (ValueError, MisfitError) as error:
-        raise InputError("A round in the case store is damaged.", "Run: genesis-segment cases verify") from error
+        raise InputError(_("A round in the case store is damaged."), _("Run: genesis-segment cases verify")) from error
 
 
 def fresh_since(connection: Connection, name: str | None) -> int:
@@ -111,7 +112,7 @@ def _cases(connection: Connection) -> list[tuple[RowMapping, list[Entry]]]:
         select(cases).where(cases.c.deleted.is_(None)).order_by(cases.c.added, cases.c.id)
     ).mappings()
     entries: dict[str, list[Entry]] = {}
-    for entry, _ in all_entries(connection):
+    for entry, _digest in all_entries(connection):
         entries.setdefault(entry.case, []).append(entry)
     return [(row, entries[row["id"]]) for row in rows if row["id"] in entries]
 

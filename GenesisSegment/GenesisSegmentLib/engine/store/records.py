@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...core.errors import HoldoutError
+from ...core.i18n import _
 from ...core.rounds import Split
 
 
@@ -84,8 +85,10 @@ class TrainingRecord(_Record):
     def __post_init__(self) -> None:
         if self.split != "train":
             raise HoldoutError(
-                f"Case {self.case[:12]} belongs to the {self.split} split and must never be trained on.",
-                "Please report this: it is a fault of GenesisSegment.",
+                _("Case {case} belongs to the {split} split and must never be trained on.").format(
+                    case=self.case[:12], split=self.split
+                ),
+                _("Please report this: it is a fault of GenesisSegment."),
             )
 
 
@@ -100,8 +103,8 @@ class ProvingRecord(_Record):
     def __post_init__(self) -> None:
         if self.split == "train":
             raise HoldoutError(
-                f"Case {self.case[:12]} was trained on and proves nothing.",
-                "Please report this: it is a fault of GenesisSegment.",
+                _("Case {case} was trained on and proves nothing.").format(case=self.case[:12]),
+                _("Please report this: it is a fault of GenesisSegment."),
             )
 
 

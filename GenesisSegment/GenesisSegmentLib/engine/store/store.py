@@ -19,6 +19,7 @@ from ...core.corrections import AcceptedClass, BoxedMask
 from ...core.errors import InputError
 from ...core.geometry import Box
 from ...core.home import BLOBS_NAME, store_folder
+from ...core.i18n import _
 from ...core.identity import hashed, local_salt
 from ...core.jobs import Job
 from ...core.rounds import RoundRecord
@@ -272,8 +273,10 @@ class CaseStore:
         with reading(self._engine) as connection:
             if _mark(connection) != self._own_mark:
                 raise InputError(
-                    f"The database belongs to another case store than the folder {self._folder}.",
-                    "Give the folder and the database of one store.",
+                    _("The database belongs to another case store than the folder {folder}.").format(
+                        folder=self._folder
+                    ),
+                    _("Give the folder and the database of one store."),
                 )
 
     @property

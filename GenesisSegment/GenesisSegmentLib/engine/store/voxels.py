@@ -18,6 +18,7 @@ import numpy as np
 from ...core.corrections import BoxedMask
 from ...core.errors import GeometryError, InputError
 from ...core.geometry import Box, Geometry
+from ...core.i18n import _
 from ...core.identity import hashed
 from ...core.outbox import content_sha256
 from ...core.volume import Source, Volume
@@ -40,7 +41,10 @@ def volume_content(volume: Volume) -> Content:
         InputError: the voxels are not int16.
     """
     if volume.voxels.dtype.kind != "i" or volume.voxels.dtype.itemsize != 2:
-        raise InputError(f"The CT holds {volume.voxels.dtype} values where int16 is needed.", "Convert it first.")
+        raise InputError(
+            _("The CT holds {dtype} values where int16 is needed.").format(dtype=volume.voxels.dtype),
+            _("Convert it first."),
+        )
     voxels = np.ascontiguousarray(volume.voxels.T, dtype="<i2")
     return Content(_header("ct", volume.geometry), voxels.reshape(-1).data.cast("B"))
 
@@ -129,4 +133,6 @@ def _geometry(header: dict[str, Any]) -> Geometry:
 
 
 def _other(kind: str) -> InputError:
-    return InputError(f"A file of the case store does not hold a {kind} as it should.", "Run: cases verify")
+    return InputError(
+        _("A file of the case store does not hold a {kind} as it should.").format(kind=kind), _("Run: cases verify")
+    )

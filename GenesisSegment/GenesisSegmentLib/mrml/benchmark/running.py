@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -88,6 +89,7 @@ def commands(_shape: Shape) -> list[Row]:
 _CHOOSE, _QUIET, _COPY = "Choosing the CT", "Ticks, the estimate among them", "Ticks that copy the CT"
 _EARLY, _IMPORT = "Ticks that show an early organ", "Putting the result in (announced)"
 _COUNT, _LOCK = "Ticks that count changes and find overlaps", "Locking a structure"
+_SHOW = "Showing what was changed in a structure"
 _RESET = "Giving a structure back its proposal"
 _EDGE = "The same, where the image that segments share grew or shrinks"
 _NOTES = {
@@ -101,6 +103,7 @@ _KINDS = (
     (_EARLY, CALLBACK_TARGET_MS),
     (_IMPORT, None),
     (_COUNT, CALLBACK_TARGET_MS),
+    (_SHOW, CALLBACK_TARGET_MS),
     (_LOCK, CALLBACK_TARGET_MS),
     (_RESET, LOCAL_TARGET_MS),
     (_EDGE, None),
@@ -147,7 +150,12 @@ def _review(controller: Controller, stage: Stage, costs: dict[str, list[Seconds]
     while time.monotonic() < end:
         costs[_COUNT] += [timed(controller.tick)[1], *_work(controller)]
         time.sleep(_TICK_S)
-    costs[_LOCK].append(timed(lambda: controller.set_locked("spleen", True))[1])
+    controller.show_difference(True)
+    for structure in ("spleen", "liver"):
+        costs[_SHOW] += [timed(partial(controller.select_segment, structure))[1], *_work(controller)]
+    for structure in ("spleen", "pancreas"):  # those that are locked already are looked at first
+        _change(controller, stage, corner)
+        costs[_LOCK] += [timed(partial(controller.set_locked, structure, True))[1], *_work(controller)]
     for kind, box in ((_EDGE, corner), (_RESET, middle)):  # the second change gives the structure an image of its own
         _change(controller, stage, box)
         costs[kind] += [timed(lambda: controller.reset_segment("liver"))[1], *_work(controller)]

@@ -6,7 +6,10 @@ that was killed can be gone on with from where it was last written down.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -21,6 +24,7 @@ from .clock import RunningClock
 
 _READ_BYTES = 1 << 16
 _LOWEST = 19
+_PR_SET_PDEATHSIG = 1
 
 
 class Orders:
@@ -84,13 +88,17 @@ def learn_with(learner: Learner) -> Callable[[int, Outlet], int]:
 def be_modest() -> None:
     """Everybody else goes first. Called before other threads are there: on Linux, each has a priority of its own.
 
-    In a group of its own, a process that is stopped when its supervisor dies is ended by the system (POSIX: orphaned
-    process groups); one that runs notices the end of its stdin.
+    It ends with its supervisor, too: one that runs notices the end of its stdin, and one that is stopped is ended by
+    the system, being in a group of its own (POSIX: orphaned process groups). Linux forgets that where not all of its
+    threads stand still yet, so there it is asked for a signal besides.
     """
     import psutil
 
     if os.name == "posix":
         os.setpgid(0, 0)
+    if sys.platform == "linux":
+        with suppress(OSError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     process = psutil.Process()
     with suppress(psutil.Error, OSError):
         process.nice(psutil.IDLE_PRIORITY_CLASS if os.name == "nt" else _LOWEST)
