@@ -20,6 +20,7 @@ from torch import nn
 from GenesisSegmentLib.core.errors import Cancelled, ModelError, ResourceError
 from GenesisSegmentLib.core.jobs import Job
 from GenesisSegmentLib.engine.inference import runtimes
+from GenesisSegmentLib.engine.inference.paths import stages_to_fold
 from GenesisSegmentLib.engine.inference.runtimes import OnnxRuntime, TorchRuntime, fall_back_notes
 from GenesisSegmentLib.engine.networks import build
 from GenesisSegmentLib.engine.networks.universal import apply_head
@@ -192,6 +193,28 @@ def slow(onnx_file, monkeypatch):
     monkeypatch.setattr(runtimes, "_TRIAL_SIDE", 8)
     monkeypatch.setattr(runtimes, "_LARGE", 20 * 8**3)
     return slow
+
+
+def test_folded_network_tells_its_progress_and_can_be_cancelled_before_its_largest_convolutions() -> None:
+    network, job = build("universal_unet").eval(), Job()
+    runtime = TorchRuntime(network, "cpu", job, lambda network, advance: frozenset({"folded"}))
+    runtime.prepare(False, lambda share: None)
+    told: list[float] = []
+    image = np.random.default_rng(0).random((16, 16, 16), dtype=np.float32)
+    for _ in range(2):
+        told.clear()
+        runtime.logits(image, (0,), told.append)
+    assert told[-1] > 0.95
+    entered = []
+    for stage in stages_to_fold(network):
+        stage.folded.register_forward_pre_hook(lambda *_: entered.append(len(told)))
+    told.clear()
+    runtime.logits(image, (0,), told.append)
+    before = [told[count - 1] for count in entered]
+    assert len(set(before)) == 3, "a look at the job comes right before each of them"
+    job.cancel()
+    with pytest.raises(Cancelled):
+        runtime.logits(image, (0,))
 
 
 def test_onnx_advances_by_the_pace_of_a_trial_and_then_truly_in_the_head(slow) -> None:

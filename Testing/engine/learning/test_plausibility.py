@@ -75,6 +75,22 @@ def test_organ_that_the_ct_hardly_shows_is_not_doubted():
     assert doubts(noise, {"colon": LIVER}, GRID) == ()
 
 
+@pytest.mark.parametrize("label", ["liver_tumor", "my structure"])
+def test_place_of_lesions_and_structures_of_ones_own_is_not_judged(image, label):
+    assert doubts(image, {label: np.roll(LIVER, 6, axis=0)}, GRID) == ()
+
+
+def test_looking_can_be_stopped_before_each_mask(image):
+    class StoppedError(Exception):
+        pass
+
+    def stop() -> None:
+        raise StoppedError
+
+    with pytest.raises(StoppedError):
+        doubts(image, {"liver": LIVER}, GRID, pause=stop)
+
+
 def test_small_mask_is_not_doubted(image):
     small = np.roll(ball((40, 25, 20), 2), 6, axis=0)
     assert np.count_nonzero(small) * 0.064 < 40

@@ -66,6 +66,35 @@ def test_doubted_case_does_not_judge_until_it_is_accepted_again(tmp_path, times)
     assert any(name[:12] in note for note in report["notes"]) == (times == 1)
 
 
+def test_structures_accepted_one_after_the_other_confirm_nothing(tmp_path):
+    """Each press hands over all that is ticked, so the swapped sides come twice without anybody having been told."""
+    first = an_acceptance(TEACHING, tuple(KIDNEYS), True)
+    more = an_acceptance(TEACHING, (*KIDNEYS, 6), True)
+    with CaseStore.open(tmp_path / "cases") as store:
+        store.add(an_acceptance(0))
+        store.add(first)
+        store.add(replace(more, acceptance=replace(more.acceptance, id="more")))
+        record = store.training()[1]
+        assert set(record.labels) == {"kidney_left", "kidney_right", "liver"}
+        assert record.confirmed == ()
+        store.add(replace(more, acceptance=replace(more.acceptance, id="again")))
+        assert set(store.training()[1].confirmed) == set(record.labels)
+
+
+def test_doubted_case_does_not_keep_the_next_round_from_the_others(tmp_path):
+    with a_store_with_swapped_sides(tmp_path / "cases", TEACHING) as store:
+        doubted, around = store.training()[1].case, surroundings(tmp_path, teach=teach)
+        first = run_round(store, around.versions, REQUEST, surroundings=around)
+        around.versions.use(first.version)
+        second = run_round(store, around.versions, REQUEST, surroundings=around)
+    assert second.cases == (doubted,), "all others were learned from"
+    assert second.state == "unproven", second.reason
+    report = json.loads(Path(second.report).with_suffix(".json").read_text())
+    taught = {material["case"] for material in report["materials"]}
+    assert len(taught) == 2
+    assert doubted not in taught
+
+
 def test_the_case_that_was_left_out_is_new_to_the_next_round(tmp_path):
     with a_store_with_swapped_sides(tmp_path / "cases", TEACHING) as store:
         name = store.training()[1].case

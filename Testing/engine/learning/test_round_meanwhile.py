@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from GenesisSegmentLib.core.corrections import AcceptedClass
 from GenesisSegmentLib.core.jobs import Job
-from GenesisSegmentLib.core.rounds import GateRule
+from GenesisSegmentLib.core.rounds import Decision, GateRule
 from GenesisSegmentLib.engine.inference.spec import ModelSpec
 from GenesisSegmentLib.engine.learning.base import open_base
-from GenesisSegmentLib.engine.learning.round import RoundRequest, run_round
+from GenesisSegmentLib.engine.learning.round import RoundRequest, _kept_as_trial, run_round
 from GenesisSegmentLib.engine.learning.teaching import Lesson, _prepared
 from round_builders import a_store, an_acceptance, models_that_shift, shifted, surroundings, teach_nothing
 
@@ -137,3 +138,14 @@ def test_material_of_an_earlier_attempt_is_taken_only_while_its_masks_are_the_sa
     changed = {case for case in before if not np.array_equal(before[case], after[case])}
     assert changed == {an_acceptance(number).case}
     assert len(list((tmp_path / "round" / "material").iterdir())) == 3, "the other one was taken as it was"
+
+
+@pytest.mark.parametrize(
+    ("offered", "own", "lost"), [((6,), ("lump",), ""), ((), ("lump",), "liver"), ((6,), (), "lump")]
+)
+def test_model_that_lacks_what_the_one_in_use_finds_does_not_take_its_place(offered, own, lost):
+    rival = SimpleNamespace(classes=(1, 6), offered=(6,), own=("lump",))
+    base = SimpleNamespace(rival=SimpleNamespace(facts=rival), rival_labels=("spleen", "liver", "lump"))
+    decision = _kept_as_trial(Decision("promoted", "Better."), base, SimpleNamespace(offered=offered, own=own))
+    assert decision.state == ("unproven" if lost else "promoted")
+    assert (f"does not know {lost}," in decision.reason) == bool(lost)

@@ -16,7 +16,7 @@ from ...core.errors import ModelError, ResourceError
 from ...core.i18n import _
 from ...core.jobs import Advance, Job
 from .head import apply_head
-from .paths import PLAIN, arrange, forward
+from .paths import PLAIN, arrange, forward, stages_to_fold
 from .spec import Array
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class TorchRuntime:
         self._job = job
         self._advance: Advance = nobody
         layers = [layer for layer in self._network.modules() if not list(layer.children())]
+        layers += stages_to_fold(self._network)
         self._layers, self._entered = max(1, len(layers)), 0
         for layer in layers:
             layer.register_forward_pre_hook(self._enter)
@@ -76,7 +77,9 @@ class TorchRuntime:
         image = self._torch.from_numpy(np.ascontiguousarray(window))[None, None].to(self.device)
         self._advance, self._entered = advance, 0
         try:
-            return forward(self._network, image, channels, self._paths)[0].to(self.ring_device)
+            found = forward(self._network, image, channels, self._paths)[0].to(self.ring_device)
+            self._layers = max(1, self._entered)  # a folded network enters fewer
+            return found
         finally:
             self._advance = nobody
 

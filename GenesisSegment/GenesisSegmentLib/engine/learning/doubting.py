@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ...core.errors import InputError
@@ -17,24 +18,28 @@ if TYPE_CHECKING:
     from ..store.records import ProvingRecord, Record, TrainingRecord
 
 
-def doubt_of(record: TrainingRecord, case: LearningCase) -> str:
-    """Why a case is left out, in a sentence for the person; "" where nothing speaks against it."""
-    return _left_out(record, doubts(case.image, case.masks, case.geometry, record.confirmed))
+def doubt_of(record: TrainingRecord, case: LearningCase, pause: Callable[[], None] = lambda: None) -> str:
+    """Why a case is left out, in a sentence for the person; "" where nothing speaks against it.
+
+    ``pause`` is called before each mask and may wait, or raise to stop.
+    """
+    return _left_out(record, doubts(case.image, case.masks, case.geometry, record.confirmed, pause))
 
 
 def doubted_cases(
-    base: Base, records: Sequence[ProvingRecord], store: Voxels, pause: Callable[[], None]
+    base: Base, records: Sequence[ProvingRecord], store: Voxels, pause: Callable[[float], None]
 ) -> dict[str, str]:
     """Of the cases that judge, those that are left out, with the sentence of :func:`doubt_of`.
 
-    ``pause`` is called before each case and may wait, or raise to stop.
+    ``pause`` is told the share done before each case and each mask, and may wait, or raise to stop.
     """
     spec, found = ModelSpec.of(base.name, base.facts), {}
-    for record in records:
-        pause()
+    for n, record in enumerate(records):
+        here = partial(pause, n / len(records))
+        here()
         with suppress(InputError):  # what the model cannot see is told of by the comparison
             image, masks, grid = seen_by_model(record, store, spec)[:3]
-            if sentence := _left_out(record, doubts(image, masks, grid, record.confirmed)):
+            if sentence := _left_out(record, doubts(image, masks, grid, record.confirmed, here)):
                 found[record.case] = sentence
     return found
 

@@ -7,12 +7,13 @@ another CT, ends anywhere, and fits better somewhere else. And the left one of t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
+from ...core.classes import class_table
 from ...core.geometry import Box, Geometry
 from ...core.i18n import _, listed
 
@@ -24,7 +25,7 @@ _LEAST_CONTRAST = 0.5
 _LEAST_RATIO = 2.0
 _BAND_MM, _STEP_MM = 6.0, 4.0
 _STARTS_MM = (-36.0, -24.0, -12.0, 12.0, 24.0, 36.0)
-_MOST_POINTS, _MOST_STEPS = 6000, 40
+_MOST_POINTS, _MOST_STEPS = 3000, 40
 _NOISE = 0.02
 """Standard deviation, in the model's values, that is nothing to go by."""
 _DIRECTIONS = tuple(np.array(d) for d in itertools.product((-1, 0, 1), repeat=3) if any(d))
@@ -60,15 +61,22 @@ class Fit:
 
 
 def doubts(
-    image: np.ndarray, masks: Mapping[str, np.ndarray], geometry: Geometry, confirmed: Collection[str] = ()
+    image: np.ndarray,
+    masks: Mapping[str, np.ndarray],
+    geometry: Geometry,
+    confirmed: Collection[str] = (),
+    pause: Callable[[], None] = lambda: None,
 ) -> tuple[str, ...]:
     """A sentence on each mask, bool (X, Y, Z), that is not where it should be; none on what was ``confirmed``.
 
-    The axes are RAS, ``image`` holds the model's values. Only what is certain is named: of masks that lie right, but
-    are badly drawn, none.
+    The axes are RAS, ``image`` holds the model's values. Only organs are looked at for their place: a lesion, or a
+    structure of one's own, may have no border that a CT shows, and something brighter near by. ``pause`` is called
+    before each mask and may raise to stop.
     """
     found = []
-    for label in (label for label in masks if label not in confirmed):
+    organs = {c.slug for c in class_table().values() if not c.is_lesion}
+    for label in (label for label in masks if label in organs and label not in confirmed):
+        pause()
         fit = best_fit(image, masks[label], geometry)
         if fit is not None and fit.is_moved:
             found.append(_("{label} would fit the CT better {way}.").format(label=label, way=fit.words()))

@@ -21,7 +21,7 @@ from ...core.i18n import _, together
 from ...core.jobs import Job
 from ...core.rounds import Agreement, ClassVerdict, Decision, PairedScore, RoundRecord, RoundState
 from ..models.cache import model_digest
-from ..models.catalogue import facts_document, facts_of, load_catalogue
+from ..models.catalogue import ModelFacts, facts_document, facts_of, load_catalogue
 from ..models.resolved import ResolvedModel
 from ..models.store import CURRENT, STARTER, ModelStore
 from .base import Base, genesis_base, offered_after, open_base
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 CANDIDATE, JUDGES = "candidate.json", "judges.json"
 _STAGES = {"preparing": 5, "learning": 60, "proving": 32, "reporting": 3}
+_LOOKING = 0.05
+"""Share of the comparison that the look at the judging cases takes."""
 _LEAST_FREE_BYTES = 1024**3
 """Disk space that a round must find: its state, masks of the comparison, the new model."""
 
@@ -230,8 +232,8 @@ class _Round:
             raise InputError(_("The cases of this round were deleted."), _("Run it again with those that are left."))
         lesson = Lesson(base, fresh, earlier, self._store, begun.request, self._folder.path)
         taught = self._around.teach(lesson, self._job, self._around.gate, self._around.on_step)
-        left_out = len(fresh) - len(taught.fresh)
-        fresh = [record for record in fresh if record.case in taught.fresh]
+        left_out = sum(record.case not in taught.fresh for record in fresh)
+        fresh = [record for record in (*fresh, *earlier) if record.case in taught.fresh]
         learned, labels = taught.learned, sorted({label for record in fresh for label in record.labels})
         facts = facts_of_network(base.facts, learned.network, offered_after(base, labels), taught.channels.own())
         path = write_network(learned.network, facts, self._folder.path / "candidate")
@@ -258,7 +260,7 @@ class _Round:
         records = [r for r in (*self._store.proving("holdout"), *self._store.proving("validation")) if r.labels]
         finder = self._around.open_finder(self._begun.request.device)
         if not self._folder.has(JUDGES):
-            self._folder.write(JUDGES, {"doubted": doubted_cases(base, records, self._store, self._pause)})
+            self._folder.write(JUDGES, {"doubted": doubted_cases(base, records, self._store, self._judging)})
         doubted = self._folder.read(JUDGES)["doubted"]
         judges = [record for record in records if record.case not in doubted]
         return Proving(self._store, judges, self._folder, finder), tuple(doubted.values())
@@ -272,7 +274,7 @@ class _Round:
         compared = proving.run(base.rival, model, self._job, self._around.gate)
         rule, notes = self._begun.request.rule, compared.notes
         decision = decide(compared.scores, candidate["corrected"], rule, compared.agreements)
-        decision = _kept_as_trial(decision, base, facts.offered)
+        decision = _kept_as_trial(decision, base, facts)
         if base.rival.name != base.name:
             what = _("It was compared with {model}, the model in use when the round began.")
             notes = (what.format(model=base.rival.name), *notes)
@@ -348,10 +350,10 @@ class _Round:
             names.append(versions[names[-1]].parent)
         return tuple(names)
 
-    def _pause(self) -> None:
-        """Where the round may wait, or stop."""
+    def _judging(self, share: float) -> None:
+        """Where the round may wait, or stop, while it looks at the cases that judge."""
         self._around.gate()
-        self._job.check()
+        self._job.advance("proving", _LOOKING * share)
 
     def _end_early(self, state: RoundState, reason: str, settings: dict[str, str] | None = None) -> RoundRecord:
         record = closed(self._folder, state, reason)
@@ -379,9 +381,11 @@ def _left_out(count: int) -> str:
     return _("{count} cases were left out: the report says why.").format(count=count) if count else ""
 
 
-def _kept_as_trial(decision: Decision, base: Base, offered: tuple[int, ...]) -> Decision:
-    """A model that lacks classes of the one in use never takes its place by itself."""
-    lost = [base.rival_labels[base.rival.facts.classes.index(c)] for c in base.rival.facts.offered if c not in offered]
+def _kept_as_trial(decision: Decision, base: Base, facts: ModelFacts) -> Decision:
+    """A model that lacks classes or structures of the one in use never takes its place by itself."""
+    rival = base.rival.facts
+    lost = [base.rival_labels[rival.classes.index(c)] for c in rival.offered if c not in facts.offered]
+    lost += [name for name in rival.own if name not in facts.own]
     if decision.state != "promoted" or not lost:
         return decision
     reason = _("It does not know {names}, though, which the model in use finds.").format(names=", ".join(lost))

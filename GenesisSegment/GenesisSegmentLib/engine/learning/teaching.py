@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Taught:
-    """What learning brought: see :class:`.recipe.Learned`, the names of the channels, the fresh cases that were learned
+    """What learning brought: see :class:`.recipe.Learned`, the names of the channels, the cases that were learned
     from, those that were shown again, and sentences on cases that could not be used."""
 
     learned: Learned
@@ -40,7 +40,8 @@ class Taught:
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """What there is to learn: ``fresh`` records and ``earlier`` ones that the base has learned from already."""
+    """What there is to learn: ``fresh`` records, and ``earlier`` ones that the base has learned from already: these are
+    shown again, and learned from anew where no fresh one can be used."""
 
     base: Base
     fresh: Sequence[TrainingRecord]
@@ -66,9 +67,11 @@ def teach(lesson: Lesson, job: Job, gate: Callable[[], None], on_step: Callable[
     spec = ModelSpec.of(base.name, base.facts)
     notes: list[str] = []
     fresh = _prepared(lesson, lesson.fresh, spec, job, gate, notes)
+    earlier = _prepared(lesson, lesson.earlier, spec, job, gate, notes) if request.replay or not fresh else []
+    if not fresh:  # everything again, for longer
+        fresh, earlier = earlier, []
     if not fresh:
         raise InputError(together(_("None of the accepted cases can be learned from."), *notes))
-    earlier = _prepared(lesson, lesson.earlier, spec, job, gate, notes) if request.replay else []
     own = [label for case in (*fresh, *earlier) for label in case.labels if label not in class_slugs()]
     channels = base.channels.extended(own)
     again = remembered(earlier, lambda case: trace_of(base.network, base.channels, case, spec.window, request.seed))
@@ -133,7 +136,7 @@ def _prepared(
             what = _("Case {case} was left out: {why}")
             notes.append(what.format(case=record.case[:12], why=error.what))
             continue
-        if doubt := doubt_of(record, case):
+        if doubt := doubt_of(record, case, job.check):
             notes.append(doubt)
         else:
             cases.append(case)

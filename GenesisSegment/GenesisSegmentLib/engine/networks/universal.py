@@ -20,7 +20,7 @@ HEAD_WIDTH = 8
 HEAD_SPLIT = (64, 64, 8, 8, 8, 1)
 """How the 153 numbers of a class divide: w1, w2, w3, b1, b2, b3."""
 HEAD_NUMBERS = sum(HEAD_SPLIT)
-_CHUNK_VOXELS = 1024
+_CHUNK_VOXELS, _GPU_CHUNK_VOXELS = 1024, 1 << 20
 
 Embedding = Literal["word", "random"]
 
@@ -98,11 +98,11 @@ def apply_head(features: Tensor, numbers: Tensor) -> Tensor:
     """Three 1x1x1 convolutions per class: (B, 8, X, Y, Z), (B, n, 153) -> logits (B, n, X, Y, Z).
 
     Equal to the published grouped convolution over ``n`` copies of the features, without the copies. Without gradients
-    on the CPU, voxels are worked through in pieces that stay in the processor's cache, by threads that each keep to
-    one core: products so small cost less than splitting them.
+    voxels are worked through in pieces: on the CPU so small that they stay in its cache, by threads that each keep to
+    one core, as such products cost less than splitting them; on a GPU as large as spares its memory.
     """
-    is_cut = features.device.type == "cpu" and not torch.is_grad_enabled()
-    if is_cut:  # layers so narrow gain nothing from bfloat16
+    is_cut = not torch.is_grad_enabled()
+    if is_cut and features.device.type == "cpu":  # layers so narrow gain nothing from bfloat16
         kind = torch.promote_types(features.dtype, torch.float32)
         features, numbers = features.to(kind), numbers.to(kind)
     logits = []
@@ -131,20 +131,24 @@ class _Head:
 
     def in_pieces(self, voxels: Tensor) -> Tensor:
         """The same, without gradients."""
-        out = voxels.new_empty(self._classes, voxels.shape[1])
-        starts = range(0, voxels.shape[1], _CHUNK_VOXELS)
+        is_on_cpu, count = voxels.device.type == "cpu", voxels.shape[1]
+        out, size = voxels.new_empty(self._classes, count), _CHUNK_VOXELS if is_on_cpu else _GPU_CHUNK_VOXELS
+        starts = range(0, count, size)
+        if not is_on_cpu:
+            self._fill(out, voxels, starts, size)
+            return out
         threads = torch.get_num_threads()
         try:
             with ThreadPoolExecutor(threads, initializer=partial(torch.set_num_threads, 1)) as pool:
-                parts = [pool.submit(self._fill, out, voxels, starts[n::threads]) for n in range(threads)]
+                parts = [pool.submit(self._fill, out, voxels, starts[n::threads], size) for n in range(threads)]
         finally:
             torch.set_num_threads(threads)  # what is set in a thread holds for those that begin after it
         for part in parts:
             part.result()
         return out
 
-    def _fill(self, out: Tensor, voxels: Tensor, starts: Iterable[int]) -> None:
+    def _fill(self, out: Tensor, voxels: Tensor, starts: Iterable[int], size: int) -> None:
         with torch.inference_mode() if out.is_inference() else torch.no_grad():  # these hold for one thread
             for start in starts:
-                piece = slice(start, start + _CHUNK_VOXELS)
+                piece = slice(start, start + size)
                 out[:, piece] = self.logits(voxels[:, piece])

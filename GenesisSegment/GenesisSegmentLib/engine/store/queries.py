@@ -118,13 +118,18 @@ def _cases(connection: Connection) -> list[tuple[RowMapping, list[Entry]]]:
 
 
 def _latest(entries: list[Entry]) -> tuple[Correction, ...]:
-    """The mask of each class that was accepted last; where two were at the same time, the one that came last."""
-    found: dict[str, Correction] = {}
-    times: Counter[tuple[str, str]] = Counter()
+    """The mask of each class that was accepted last; where two were at the same time, the one that came last.
+
+    Only who accepts all the same once more confirms it: who accepts structure by structure hands over the earlier
+    ones each time.
+    """
+    found: dict[str, tuple[Correction, frozenset[tuple[str, str]]]] = {}
+    times: Counter[frozenset[tuple[str, str]]] = Counter()
     for entry in sorted(entries, key=lambda entry: as_instant(entry.accepted)):  # stable
-        found |= {c.label: c for c in entry.corrections}
-        times.update((c.label, c.mask) for c in entry.corrections)
-    return tuple(replace(c, times=times[label, c.mask]) for label, c in sorted(found.items()))
+        whole = frozenset((c.label, c.mask) for c in entry.corrections)
+        found |= {c.label: (c, whole) for c in entry.corrections}
+        times[whole] += 1
+    return tuple(replace(c, times=times[whole]) for _label, (c, whole) in sorted(found.items()))
 
 
 def _summary(case: RowMapping, entries: list[Entry], known: dict[int, Patient]) -> CaseSummary:

@@ -18,8 +18,8 @@ class Correction:
     """The accepted mask of one class that counts, as it is the latest one.
 
     ``mask`` and ``changed`` name blobs; ``changed`` is "" where no model had proposed the class. ``model`` and
-    ``model_sha256`` made the proposal. ``accepted`` is UTC in ISO 8601. ``times`` says how often this very mask was
-    accepted.
+    ``model_sha256`` made the proposal. ``accepted`` is UTC in ISO 8601. ``times`` says how often it was accepted,
+    with all that was accepted together with it.
     """
 
     label: str
@@ -59,7 +59,7 @@ class _Record:
 
     @property
     def confirmed(self) -> tuple[str, ...]:
-        """The labels whose mask was accepted more than once as it is: the person means it."""
+        """The labels that were accepted once more as they are: the person means it."""
         return tuple(c.label for c in self.corrections if c.times > 1)
 
     def correction(self, label: str) -> Correction:
