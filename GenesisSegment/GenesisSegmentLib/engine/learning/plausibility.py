@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from ...core.classes import class_table
+from ...core.classes import class_slugs, class_table
 from ...core.geometry import Box, Geometry
 from ...core.i18n import _, listed
 
@@ -69,13 +69,10 @@ def doubts(
 ) -> tuple[str, ...]:
     """A sentence on each mask, bool (X, Y, Z), that is not where it should be; none on what was ``confirmed``.
 
-    The axes are RAS, ``image`` holds the model's values. Only organs are looked at for their place: a lesion, or a
-    structure of one's own, may have no border that a CT shows, and something brighter near by. ``pause`` is called
-    before each mask and may raise to stop.
+    The axes are RAS, ``image`` holds the model's values. ``pause`` is called before each mask and may raise to stop.
     """
     found = []
-    organs = {c.slug for c in class_table().values() if not c.is_lesion}
-    for label in (label for label in masks if label in organs and label not in confirmed):
+    for label in (label for label in masks if has_place(label) and label not in confirmed):
         pause()
         fit = best_fit(image, masks[label], geometry)
         if fit is not None and fit.is_moved:
@@ -84,6 +81,15 @@ def doubts(
         if not {left, right} <= set(confirmed) and _centre(masks[left]) > _centre(masks[right]):
             found.append(_("{left} lies to the right of {right}.").format(left=left, right=right))
     return tuple(found)
+
+
+def has_place(label: str) -> bool:
+    """Whether the place of a mask can be judged: that of organs.
+
+    A lesion, or a structure of one's own, may have no border that a CT shows, and something brighter near by.
+    """
+    index = class_slugs().get(label)
+    return index is not None and not class_table()[index].is_lesion
 
 
 def best_fit(image: np.ndarray, mask: np.ndarray, geometry: Geometry) -> Fit | None:

@@ -19,7 +19,7 @@ from ..inference.preprocess import model_input
 from ..inference.spec import ModelSpec
 from ..labels import read_labels
 from ..learning.material import on_grid
-from ..learning.plausibility import best_fit
+from ..learning.plausibility import best_fit, has_place
 from ..models.catalogue import load_catalogue
 
 SHIFTS_MM = (15.0, 30.0)
@@ -75,7 +75,7 @@ def _of_case(folder: Path) -> Iterator[Checked]:
     volume, labels = read_volume(folder / "ct.nii.gz"), read_labels(folder).segmentation
     prepared = model_input(volume, ModelSpec.of("starter", load_catalogue()["starter"].facts))
     image, grid = np.ascontiguousarray(prepared.image[prepared.valid]), prepared.geometry
-    for c in labels.classes:
+    for c in (c for c in labels.classes if has_place(class_table()[c].slug)):
         mask = on_grid(labels.mask(c), volume.geometry, grid)
         fit = best_fit(image, mask, grid)
         if fit is None:
