@@ -348,9 +348,9 @@ class FakeSetup:
         return SetupReport((LACKING if runtime in self.missing else GOOD,), 50.0, self.needs_restart)
 
     def install(self, runtime, report) -> SetupReport:
-        report("Collecting onnxruntime")
         if self.outcome == "refuses":
             raise ConsentError("The person said no.")
+        report("Collecting onnxruntime")
         if isinstance(self.outcome, Exception):
             raise self.outcome
         self.installed.append(runtime)

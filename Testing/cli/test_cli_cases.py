@@ -190,6 +190,26 @@ def test_a_deleted_case_is_in_no_report_though_the_first_try_is_interrupted(fold
     assert run("cases", "list", "--json").document["cases"] == []
 
 
+def test_a_picture_that_a_round_writes_while_its_case_is_deleted_goes_as_well(
+    folder, ct, labels, tmp_path, monkeypatch
+):
+    case = run("cases", "add", ct, labels, "--json").document["case"]
+    around, png, delete = RoundFolders.of_this_person().new(), tmp_path / "a.png", CaseStore.delete
+    png.write_bytes(b"a slice")
+    record = RoundRecord("r", "rejected", "", "starter", "v1", "", "", 1)
+    report = RoundReport(record, ("starter",), "", pictures=(Picture(png, "The liver", case),))
+
+    def writing_meanwhile(store, name):
+        write_report(around.path, report)
+        return delete(store, name)
+
+    monkeypatch.setattr(CaseStore, "delete", writing_meanwhile)
+    assert run("cases", "delete", case, "--yes", "--json").code == 0
+    html = (around.path / "report.html").read_text()
+    assert "<img" not in html
+    assert "taken out when its case was deleted" in html
+
+
 def test_list_show_and_delete_tell_of_a_case(folder, ct, labels, monkeypatch):
     monkeypatch.setenv("COLUMNS", "300")
     case = run("cases", "add", ct, labels, "--json").document["case"]

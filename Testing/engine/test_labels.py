@@ -17,7 +17,7 @@ from GenesisSegmentLib.core.volume import Source, Volume
 from GenesisSegmentLib.engine.evaluate import evaluate
 from GenesisSegmentLib.engine.export import write_segmentation
 from GenesisSegmentLib.engine.images.sitk import to_sitk
-from GenesisSegmentLib.engine.labels import read_labels
+from GenesisSegmentLib.engine.labels import read_labels, read_named
 
 SPLEEN, RIGHT_KIDNEY, LEFT_KIDNEY, LIVER, VESSEL, RIGHT_LUNG, LEFT_LUNG = 1, 2, 3, 6, 15, 16, 17
 KIDNEY_TUMOR, LIVER_TUMOR, VESSEL_TUMOR, LUNG_TUMOR, CYST = 26, 27, 29, 30, 32
@@ -146,6 +146,64 @@ def test_segments_drawn_in_slicer_are_found_by_name(tmp_path):
     assert np.array_equal(found.segmentation.mask(LIVER), stripes(0, 3, 5, 7) == 3)
     assert np.array_equal(found.segmentation.mask(RIGHT_KIDNEY), stripes(0, 3, 5, 7) == 7)
     assert "Aneurysm" in found.notes[0]
+
+
+NAMED_LIKE_A_CLASS = ("Liver", "liver", "Gallbladder")
+
+
+@pytest.mark.parametrize("own", NAMED_LIKE_A_CLASS)
+@pytest.mark.parametrize("name", ["out.seg.nrrd", "out.nii.gz", "masks"])
+def test_a_structure_of_ones_own_does_not_merge_with_a_class_of_its_name(tmp_path, name, own):
+    geometry, values = grid(), stripes(0, 6, 4, 33, 33)
+    masks = [(c, values == c) for c in (4, LIVER, 33)]
+    write(Segmentation(pack(masks, geometry.shape), geometry, (4, LIVER, 33), (own,)), tmp_path / name)
+    alone = read_named(tmp_path / name, (own,)).segmentation
+    assert np.array_equal(alone.mask(1), values == 33)
+    both = read_labels(tmp_path / name, (own,)).segmentation
+    assert both.classes == (4, LIVER, 33)
+    assert all(np.array_equal(both.mask(c), mask) for c, mask in masks)
+
+
+@pytest.mark.parametrize("classes_are_found", [True, False])
+@pytest.mark.parametrize("own", NAMED_LIKE_A_CLASS)
+def test_a_segment_of_ones_own_that_is_not_asked_for_is_not_taken_for_the_class(tmp_path, own, classes_are_found):
+    geometry, values = grid(), stripes(0, 6, 4, 33)
+    masks = {c: (values == c) & (classes_are_found or c == 33) for c in (4, LIVER, 33)}
+    made = Segmentation(pack(masks.items(), geometry.shape), geometry, (4, LIVER, 33), (own,))
+    write(made, tmp_path / "out.seg.nrrd")
+    found = read_labels(tmp_path / "out.seg.nrrd")
+    assert found.segmentation.classes == (4, LIVER)
+    assert all(np.array_equal(found.segmentation.mask(c), masks[c]) for c in (4, LIVER))
+    assert found.others == (made.structures[33].slug,)
+    assert found.notes
+    again = read_labels(tmp_path / "out.seg.nrrd", found.others).segmentation
+    assert np.array_equal(again.mask(33), values == 33)
+
+
+def test_a_segment_drawn_beside_that_of_a_class_under_its_name_is_another(tmp_path):
+    """As Slicer writes both: it knows nothing of which classes were looked for."""
+    values = stripes(0, 3, 3, 5)
+    image = to_sitk(values, grid())
+    for n, (identity, value) in enumerate([("Segment_1", 5), ("liver", 3)]):
+        for key, text in {"ID": identity, "Name": "Liver", "LabelValue": str(value), "Layer": "0"}.items():
+            image.SetMetaData(f"Segment{n}_{key}", text)
+    path = tmp_path / "drawn.seg.nrrd"
+    sitk.WriteImage(image, str(path))
+    found = read_labels(path)
+    assert np.array_equal(found.segmentation.mask(LIVER), values == 3)
+    assert found.others == ("Liver",)
+    assert np.array_equal(read_named(path, ("Liver",)).segmentation.mask(1), values == 5)
+
+
+def test_what_was_painted_over_is_told_of_the_structure_that_lost_it_whatever_its_number(tmp_path):
+    geometry, values = grid(), stripes(0, 1, 2, 3)
+    hidden, over = (values == 1) | (values == 2), values == 2
+    masks = [(33, hidden), (34, over), (35, values == 3)]
+    made = Segmentation(pack(masks, geometry.shape), geometry, (33, 34, 35), ("hidden", "over", "apart"))
+    write(made, tmp_path / "out.nii.gz")
+    assert read_labels(tmp_path / "out.nii.gz", ("over", "apart")).notes[1:] == ()
+    (note,) = read_labels(tmp_path / "out.nii.gz", ("apart", "over", "hidden")).notes
+    assert note.startswith("Other classes were painted over parts of hidden:")
 
 
 def test_one_layer_per_segment_without_label_values_as_in_old_slicer_files(tmp_path):

@@ -6,14 +6,19 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
+import slicer
 
+from GenesisSegmentLib.core.errors import OutputError
 from GenesisSegmentLib.core.pieces import ALONE, finished
 from GenesisSegmentLib.core.segmentation import pack
 from GenesisSegmentLib.core.workflow.controller import Controller
 from GenesisSegmentLib.core.workflow.ports import ExportRequest
 from GenesisSegmentLib.engine.labels import read_labels
-from GenesisSegmentLib.mrml.arrays import voxels
+from GenesisSegmentLib.mrml import export_labels
+from GenesisSegmentLib.mrml.arrays import label_image, voxels
 from GenesisSegmentLib.mrml.nodes import GoneError, volume_of
+from GenesisSegmentLib.mrml.volumes import placement
 from mrml_builders import LIVER, SHAPE, add_transform, add_volume, masks_of_a_patient, segment
 from workflow_fakes import FakeClock, FakeSettings, FakeSetup, ScriptedWorker
 
@@ -161,3 +166,39 @@ def test_every_format_is_announced_before_it_begins_and_progress_never_goes_back
     assert len(texts) == len(EVERY) + 1
     assert "Slicer does not answer" in announced[0]
     assert {"Exporting: Surfaces (.stl), Liver", "Exporting: Surfaces (.gltf)"} <= set(announced)
+
+
+# --- Names
+
+
+@pytest.mark.parametrize("name", ["plain", "header", "header.seg", "header.header"])
+def test_every_file_is_there_whatever_the_name_of_the_ct(app, scene, tmp_path, name):
+    formats = ("nrrd", "seg.nrrd", "nii.gz", "gltf")
+    volume = add_volume(app, name=name)
+    node = segment(scene, volume)
+    paths = scene.export(node.GetID(), volume.GetID(), ExportRequest(tmp_path, formats, (1, 2, 6, 27)))
+    assert {path.name for path in paths} == {f"{name}.{suffix}" for suffix in (*formats, "json")}
+    for path in paths:
+        if path.suffix in (".nrrd", ".gz"):
+            assert sitk.GetArrayFromImage(sitk.ReadImage(str(path))).any()
+
+
+def test_writer_that_wrote_nothing_but_says_it_did_is_not_believed(tmp_path):
+    with pytest.raises(OutputError, match=r"CT\.stl could not be written"):
+        export_labels.succeed(1, tmp_path / "CT.stl")
+
+
+@pytest.mark.parametrize("names", [("Liver",), ("LIVER", "liver"), ("Liver_2", "Liver", "liver"), ("Spleen", "SPLEEN")])
+def test_surfaces_of_names_that_differ_in_case_alone_get_files_of_their_own(app, scene, tmp_path, names):
+    """Windows and macOS would write the second one over the first."""
+    volume = add_volume(app)
+    node, place = segment(scene, volume), placement(volume)
+    for n, name in enumerate(names):
+        own = slicer.vtkSegment()
+        own.SetName(name)
+        own.AddRepresentation("Binary labelmap", label_image(np.ones((4, 3, 2), np.uint8), place.matrix, place.start))
+        node.GetSegmentation().AddSegment(own, f"own{n}")
+    paths = scene.export(node.GetID(), volume.GetID(), ExportRequest(tmp_path, ("stl",), ()))
+    assert len(paths) == 4 + len(names)
+    assert len({path.name.casefold() for path in paths}) == len(paths)
+    assert {"liver.stl", "spleen.stl"} <= {path.name for path in paths}

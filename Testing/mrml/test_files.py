@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from GenesisSegmentLib.core.workflow.ports import ExportRequest
 from GenesisSegmentLib.engine.export import write_segmentation
 from GenesisSegmentLib.engine.images.sitk import geometry_from_sitk, voxels_from_sitk
 from GenesisSegmentLib.engine.labels import read_labels
-from GenesisSegmentLib.mrml.arrays import image_matrix, label_image, start_of, voxels
+from GenesisSegmentLib.mrml import export_labels
+from GenesisSegmentLib.mrml.arrays import image_matrix, label_image, start_of, to_vtk, voxels
 from GenesisSegmentLib.mrml.nodes import volume_of
 from GenesisSegmentLib.mrml.reading import read_mask, read_segmentation
 from GenesisSegmentLib.mrml.tags import tag_of
@@ -133,6 +135,30 @@ def test_files_lie_in_place_in_every_orientation(app, scene, tmp_path, axes, sig
     for index, expected in masks.items():
         place = world_centroid(read.mask(index), read.geometry)
         np.testing.assert_allclose(place, world_centroid(expected, placement(volume).geometry), atol=0.01)
+
+
+@pytest.mark.parametrize("suffix", ["nii.gz", "nrrd"])
+def test_label_map_is_what_slicer_writes_but_slicer_is_given_one_voxel(scene, node, tmp_path, monkeypatch, suffix):
+    """The header is Slicer's own; nobody waits while it copies and writes all voxels."""
+    given, store = [], export_labels.store
+    monkeypatch.setattr(
+        export_labels, "store", lambda *a: (given.append(a[1].GetImageData().GetDimensions()), store(*a))
+    )
+    (path,) = (p for p in export(scene, node, tmp_path, suffix) if p.name.endswith(suffix))
+    assert given == [(1, 1, 1)]
+    masks, values = masks_of_a_patient(), np.zeros(SHAPE, np.uint8)
+    for index in ORDER:
+        values[masks[index]] = index
+    whole = slicer.vtkMRMLLabelMapVolumeNode()
+    whole.SetAndObserveImageData(label_image(values, np.eye(4)))
+    whole.SetIJKToRASMatrix(to_vtk(placement(volume_of(node)).geometry.ijk_to_ras))
+    plain = tmp_path / f"slicer.{suffix.removesuffix('.gz')}"
+    store(slicer.vtkMRMLVolumeArchetypeStorageNode(), whole, plain)
+    head, found = b"", path.read_bytes()
+    if suffix == "nrrd":
+        head, _end, found = found.partition(b"\n\n")
+        head = head.replace(b"encoding: gzip", b"encoding: raw") + b"\n\n"
+    assert head + gzip.decompress(found) == plain.read_bytes()
 
 
 def test_paint_order_can_be_changed(scene, node, tmp_path):

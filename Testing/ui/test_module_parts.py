@@ -265,6 +265,24 @@ def test_ct_on_which_a_transform_was_hardened_gets_no_dicom_seg(nodes, exporter,
     assert exporter.made == []
 
 
+def test_cropped_ct_gets_no_dicom_seg_and_hears_what_may_have_happened(nodes, exporter, tmp_path):
+    import vtk
+
+    from GenesisSegmentLib.ui.dicom_seg import export_dicom_seg
+
+    image = vtk.vtkImageData()
+    image.SetDimensions(4, 5, 8)
+    image.AllocateScalars(vtk.VTK_SHORT, 1)
+    nodes[1].SetAndObserveImageData(image)
+    cut = ijk_to_ras(nodes[1])
+    harden(nodes[1], cut @ a_shift(2, 2, 0) @ np.linalg.inv(cut))
+    with pytest.raises(GeometryError) as caught:
+        export_dicom_seg(*nodes, tmp_path / "CT.dcm")
+    assert "for example because it was cropped, or a transform was hardened on it" in caught.value.what
+    assert caught.value.remedy.startswith("Export .seg.nrrd")
+    assert exporter.made == []
+
+
 def test_ct_of_which_the_database_tells_nothing_is_left_to_the_exporter(nodes, database, exporter, tmp_path):
     from GenesisSegmentLib.ui.dicom_seg import export_dicom_seg
 

@@ -86,11 +86,22 @@ def test_only_what_is_missing_is_installed_under_slicers_own_versions(slicer_ben
     assert requester == "GenesisSegment"
 
 
-def test_no_means_that_nothing_is_done(slicer_bench, installer, machine):
+def test_no_means_that_nothing_is_done_or_reported(slicer_bench, installer, machine):
+    """With the first report, the processes are ended."""
     slicer_bench.dialogs.answers.append(False)
     with pytest.raises(ConsentError):
-        installer.install("onnx", ignore)
+        installer.install("onnx", lambda line: pytest.fail(line))
     assert machine.calls == []
+
+
+@pytest.mark.parametrize("road", ["onnx", "torch"])
+def test_yes_is_reported_before_a_package_is_touched(slicer_bench, installer, machine, road):
+    machine.arrives |= {"monai": "1.6.1", "einops": "0.8.2"}
+    slicer_bench.dialogs.answers.append(True)
+    before: list[int] = []
+    installer.install(road, lambda line: before.append(len(machine.calls)))
+    assert before[0] == 0
+    assert machine.calls
 
 
 def test_nobody_is_asked_where_everything_is_there(slicer_bench, installer, machine):

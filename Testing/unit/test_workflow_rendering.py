@@ -55,7 +55,7 @@ ENABLED = {
     State.READY: {"segment", "volume", "import", "self-test"},
     State.PREDICTING: {"cancel"},
     State.REVIEWING: {"segment", "volume", "import", "self-test", *RESULT},
-    State.CORRECTING: {"segment", "volume", "import", "self-test", *RESULT},
+    State.CORRECTING: {"segment", "volume", "import", "self-test", *RESULT} - {"3d"},
     State.FAILED: {"segment", "volume", "import", "self-test"},
 }
 

@@ -173,6 +173,27 @@ def test_structures_that_undo_took_the_marks_of_are_named_and_shown_without(benc
     assert not row(bench, "liver").review.is_checked
 
 
+@pytest.mark.parametrize("step", ["undone", "redone"])
+def test_what_is_put_back_after_undo_or_redo_is_no_step_of_its_own(bench, step):
+    bench.controller.undone(True)
+    bench.wait()
+    bench.scene.taken = ("Liver",)
+    getattr(bench.controller, step)(True)
+    bench.wait()
+    assert "put back: Liver." in bench.view.status.text
+    assert "Undo brings the change back" not in bench.view.status.text
+    assert bench.view.correct.redo.is_enabled
+
+
+def test_changed_voxels_are_counted_again_after_something_was_put_back(bench):
+    bench.wait(2)
+    bench.scene.calls.clear()
+    bench.scene.taken = ("Liver",)
+    bench.controller.set_visible("aorta", False)
+    bench.wait(2)
+    assert bench.scene.names().count("count_changes") == 1
+
+
 def test_marks_that_are_set_right_again_after_undo_are_shown(bench, monkeypatch):
     def guarding(segmentation_id, _is_in_editor):
         yield

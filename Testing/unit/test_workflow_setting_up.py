@@ -9,7 +9,7 @@ import pytest
 
 from GenesisSegmentLib.core import protocol
 from GenesisSegmentLib.core.errors import NetworkError
-from GenesisSegmentLib.core.protocol import Done, DownloadModel, ImportModel, ListModels, SelfTest
+from GenesisSegmentLib.core.protocol import Done, DownloadModel, Estimate, Estimated, ImportModel, ListModels, SelfTest
 from GenesisSegmentLib.core.workflow.learning_model import RoundStep
 from GenesisSegmentLib.core.workflow.states import State
 from learning_fakes import LearningBench
@@ -76,15 +76,51 @@ def test_no_process_holds_a_package_while_it_is_installed(monkeypatch):
     bench.controller.show_learn(True)
     install, stopped = bench.setup.install, []
 
-    def look(*arguments):
-        stopped.append((bench.worker.stopped, bench.learner.stopped))
-        return install(*arguments)
+    def look(road, report):
+        def reported(line):
+            report(line)
+            stopped.append((bench.worker.stopped, bench.learner.stopped))
+
+        return install(road, reported)
 
     monkeypatch.setattr(bench.setup, "install", look)
     bench.controller.install()
     bench.wait()
     bench.controller.install_learning()
     assert stopped == [(1, 1), (2, 2)]
+
+
+@pytest.fixture
+def learner() -> LearningBench:
+    """The engine is there, what learning needs is not; time and memory of a run are being asked for."""
+    bench = LearningBench(is_started=False)
+    bench.setup.missing.add("learn")
+    bench.corrections.waiting = 1
+    bench.controller.start()
+    bench.controller.show_learn(True)
+    bench.worker.is_prompt = False
+    bench.controller.choose_volume("ct1")
+    bench.wait(1)
+    assert bench.worker.count(Estimate) == 1
+    return bench
+
+
+def test_no_to_the_installation_ends_no_process_and_no_estimate(learner):
+    learner.setup.outcome = "refuses"
+    learner.controller.install_learning()
+    assert learner.view.status.text == "Nothing was installed."
+    assert (learner.worker.stopped, learner.learner.stopped) == (0, 0)
+    learner.say(Estimated(learner.worker.last(Estimate).id, 3.0, 1_200_000_000, 0, "CPU"))
+    assert learner.view.segment.estimate.startswith("About 3 s")
+
+
+@pytest.mark.parametrize("outcome", ["works", NetworkError("No network.", "Try again.")])
+def test_estimate_that_an_installation_broke_off_is_asked_for_again(learner, outcome):
+    learner.setup.outcome = outcome
+    learner.controller.install_learning()
+    assert (learner.worker.stopped, learner.learner.stopped) == (1, 1)
+    learner.wait(1)
+    assert learner.worker.count(Estimate) == 2
 
 
 def test_nothing_is_installed_while_a_round_is_on():

@@ -54,6 +54,15 @@ def test_leaving_the_editor_makes_no_surfaces_and_says_how_to_get_them(bench, le
     assert SURFACES_NOTE not in bench.view.correct.note
 
 
+def test_surfaces_are_not_made_while_correcting_and_it_is_said_why(bench):
+    assert bench.view.correct.update_3d.is_enabled
+    bench.controller.edit(True)
+    button = bench.view.correct.update_3d
+    assert (button.is_enabled, button.tip) == (False, "End correcting first: 3D would make every stroke slow.")
+    bench.controller.edit(False)
+    assert bench.view.correct.update_3d.is_enabled
+
+
 def test_surfaces_that_were_put_away_before_the_scene_was_saved_are_asked_for(bench):
     assert SURFACES_NOTE not in bench.view.correct.note
     bench.scene.suspended = {"seg-ct1"}

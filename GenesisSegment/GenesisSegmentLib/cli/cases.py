@@ -234,8 +234,10 @@ def delete(
         question = f"Delete case {whole[:_SHORT]} and everything that was accepted of it?"
         if not yes and not confirmed(question, "Nobody is here to confirm that a case shall be deleted.", "Add --yes."):
             raise ConsentError("You did not agree to delete the case.", "Nothing was deleted.")
-        RoundFolders.of_this_person().forget(whole)
+        rounds = RoundFolders.of_this_person()
+        rounds.forget(whole)
         opened.delete(whole)
+        rounds.forget(whole)
     if as_json:
         print_json({"case": whole, "deleted": True})
     say(f"Case {whole[:_SHORT]} is deleted.")

@@ -16,7 +16,7 @@ A label map holds one class per voxel: where a lesion was painted over its organ
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import SimpleITK as sitk
 
-from ..core.classes import FIRST_OWN, find_classes, structures
+from ..core.classes import FIRST_OWN, class_slugs, find_classes, structures
 from ..core.errors import GeometryError, InputError
 from ..core.files import safe_name
 from ..core.geometry import Geometry
@@ -116,7 +116,7 @@ def _read_label_map(path: Path, own: tuple[str, ...]) -> Labels:
         )
     painted = Segmentation(bits, geometry, classes, own)
     whole, folded = organs_with_lesions(painted)
-    return Labels(whole, (*notes, *folded, *_still_hidden(table, painted, whole)), others=others)
+    return Labels(whole, (*notes, *folded, *_still_hidden(table, values, painted, whole)), others=others)
 
 
 def read_named(path: Path | str, names: Sequence[str]) -> Labels:
@@ -149,17 +149,20 @@ def read_named(path: Path | str, names: Sequence[str]) -> Labels:
     return Labels(replace(whole, bits=bits, classes=tuple(range(1, len(names) + 1)), own=()))
 
 
-def _still_hidden(table: dict[str, Any], painted: Segmentation, whole: Segmentation) -> tuple[str, ...]:
-    """Says which classes lack voxels that, by our own table, were painted over and are not under a lesion."""
+def _still_hidden(
+    table: dict[str, Any], values: dict[int, int], painted: Segmentation, whole: Segmentation
+) -> tuple[str, ...]:
+    """Says which classes lack voxels that, by our own table, were painted over and are not under a lesion.
+
+    ``values`` are the classes of the values of the file, by which the table counts.
+    """
     lost = table.get("overlaps_lost")
+    counts = lost if isinstance(lost, dict) else {}
     short = []
     for c in whole.classes:
-        hidden = lost.get(str(c), 0) if isinstance(lost, dict) else 0
-        if (
-            hidden
-            and isinstance(hidden, int)
-            and hidden > np.count_nonzero(whole.mask(c)) - np.count_nonzero(painted.mask(c))
-        ):
+        listed = (counts.get(str(value)) for value, index in values.items() if index == c)
+        hidden = sum(count for count in listed if isinstance(count, int))
+        if hidden and hidden > np.count_nonzero(whole.mask(c)) - np.count_nonzero(painted.mask(c)):
             short.append(whole.structures[c].slug)
     if not short:
         return ()
@@ -308,20 +311,24 @@ def _read_seg_nrrd(path: Path, own: tuple[str, ...]) -> Labels:
     layers = sitk.GetArrayViewFromImage(image)
     layers = layers.reshape(*layers.shape[:3], -1).transpose(2, 1, 0, 3)
     bits = np.zeros(geometry.shape, dtype=bits_type(structures(own)), order="F")
+    looked_for = fields.get(COMPUTED_FIELD, "").split()
     classes: set[int] = set()
+    by_id: dict[str, int] = {}
     unknown = []
-    for n in range(sum(key.endswith("_ID") and key.startswith("Segment") for key in fields)):
+    ids = [text for key, text in fields.items() if key.endswith("_ID") and key.startswith("Segment")]
+    for n in range(len(ids)):
         name, identity = fields.get(f"Segment{n}_Name", ""), fields.get(f"Segment{n}_ID", "")
-        index = _own_number(name, own) or class_named(identity) or class_named(name)
-        if index is None:
-            unknown.append(name or identity)
+        index = _segment_class(identity, name, own, ids, identity in looked_for)
+        if not index:
+            unknown.append(identity if identity in looked_for else name or identity)
             continue
         # Files of Slicer before 4.11 have one layer per segment and no label values.
         layer = int(fields.get(f"Segment{n}_Layer", n if layers.shape[3] > 1 else 0))
         value = int(fields.get(f"Segment{n}_LabelValue", 1))
         bits[layers[..., layer] == value] |= bit_of(index)
         classes.add(index)
-    computed = {slug: _index_of(slug, own) for slug in fields.get(COMPUTED_FIELD, "").split()}
+        by_id[identity] = index
+    computed = {slug: by_id.get(slug) or _index_of(slug, own) for slug in looked_for}
     classes |= set(computed.values()) - {0}
     seen = _slugs(unknown)
     unknown += [slug for slug, index in computed.items() if not index and slug not in seen]
@@ -334,15 +341,31 @@ def _read_seg_nrrd(path: Path, own: tuple[str, ...]) -> Labels:
     return Labels(segmentation, _passed_over(unknown), is_empty_outside=True, others=_slugs(unknown))
 
 
+def _segment_class(identity: str, name: str, own: tuple[str, ...], ids: Container[str], is_ours: bool) -> int:
+    """The class of a segment; 0 for none.
+
+    A class and a structure of one's own may have the same name, never the same ID. So a name does not stand for a class
+    whose own ID is among the ``ids`` of the file; nor where ``is_ours``: then the ID is a slug that this program wrote.
+    """
+    index = class_slugs().get(identity) or _own_number(identity, own) or _own_number(name, own)
+    if index or is_ours:
+        return index
+    named = class_named(identity) or class_named(name)
+    return named if named and structures()[named].slug not in ids else 0
+
+
 def _index_of(name: str, own: tuple[str, ...]) -> int:
     """The class that a name stands for, structures of ``own`` first; 0 for none."""
     return _own_number(name, own) or class_named(name) or 0
 
 
 def _own_number(name: str, own: tuple[str, ...]) -> int:
-    """The class index of the structure of ``own`` that is called so; 0 for none."""
+    """The class index of the structure of ``own`` that is called so; 0 for none, and for the slug of a class."""
     slug = safe_name(name, "structure")
-    return FIRST_OWN + own.index(slug) if slug in own else 0
+    if slug in class_slugs():
+        return 0
+    made = {structures(own)[c].slug: c for c in range(FIRST_OWN, FIRST_OWN + len(own))}
+    return FIRST_OWN + own.index(slug) if slug in own else made.get(slug, 0)
 
 
 def _slugs(names: Iterable[str]) -> tuple[str, ...]:

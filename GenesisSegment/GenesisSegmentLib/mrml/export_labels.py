@@ -1,15 +1,18 @@
 """Files of voxels: label maps with their value table, and Slicer's own segmentation file.
 
-Slicer itself writes their headers, so that they hold what Slicer reads; voxels are compressed here, some planes at a
-time, for Slicer does that in one go, in which nobody can do anything.
+Slicer itself writes their headers, for a single voxel, so that they hold what Slicer reads; all voxels are compressed
+here, plane by plane, for Slicer does that in one go, in which nobody can do anything.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import struct
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,7 +23,7 @@ from ..core.classes import class_table
 from ..core.errors import InputError, OutputError
 from ..core.geometry import Box
 from ..core.i18n import _
-from ..core.pieces import ALONE, Pieces
+from ..core.pieces import Pieces
 from .arrays import label_image, to_vtk
 from .export_copy import FIRST_OWN_VALUE, SegmentsCopy, twin_of
 from .reading import BitPlanes, painting
@@ -29,9 +32,10 @@ from .writing import binary
 
 Tell = Callable[[float], None]
 """Takes how far the file is, 0 to 1."""
-_BLOCK_BYTES = 1 << 18
 _LEVEL = 6
 _END_OF_HEADER = b"\n\n"
+_NIFTI_HEADER_BYTES, _NIFTI_SIZES_AT = 352, 42
+"""Of a NIfTI-1 file: what comes before the voxels, and where in it the three sizes are, as int16 (nifti1.h)."""
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -43,25 +47,18 @@ def writing_label_map(copy: SegmentsCopy, folder: Path, suffix: str, order: Sequ
     table = yield from _value_table(copy, values, labels)
     (folder / f"{copy.stem}.json").write_text(json.dumps(table, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     tell(0.5)
-    yield ALONE
-    plain = folder / f"plain.{suffix.removesuffix('.gz')}"
-    volume = slicer.vtkMRMLLabelMapVolumeNode()
-    volume.SetAndObserveImageData(label_image(labels, np.eye(4)))
-    volume.SetIJKToRASMatrix(to_vtk(copy.place.geometry.ijk_to_ras))
-    store(slicer.vtkMRMLVolumeArchetypeStorageNode(), volume, plain)
-    yield
-    with plain.open("rb") as stream:
-        header = _nrrd_header(stream.read(_BLOCK_BYTES)) if suffix == "nrrd" else b""
-        stream.seek(len(header))
-        blocks = iter(lambda: stream.read(_BLOCK_BYTES), b"")
-        target = folder / f"{copy.stem}.{suffix}"
-        yield from _compressing(
-            target,
-            header.replace(b"encoding: raw", b"encoding: gzip"),
-            blocks,
-            lambda: tell(0.5 + 0.5 * stream.tell() / plain.stat().st_size),
-        )
-    plain.unlink()
+    depth = shape[2]
+
+    def planes() -> Iterable[bytes]:
+        for k in range(depth):
+            tell(0.5 + 0.5 * k / depth)
+            yield labels[:, :, k].tobytes(order="F")
+
+    target = folder / f"{copy.stem}.{suffix}"
+    if suffix == "nrrd":
+        yield from _compressing(target, _nrrd_header_of(copy, folder), planes())
+    else:  # in a compressed NIfTI file, the header is compressed too
+        yield from _compressing(target, b"", chain([_nifti_header_of(copy, folder)], planes()))
 
 
 def writing_segmentation(copy: SegmentsCopy, folder: Path, tell: Tell) -> Pieces[None]:
@@ -103,28 +100,52 @@ def store(storage: Any, node: Any, path: Path) -> None:
     succeed(storage.WriteData(node), path)
 
 
-def succeed(done: int, path: Path) -> None:
-    """Refuses to go on where a writer says that it failed.
+def succeed(done: int, file: Path) -> None:
+    """Refuses to go on where a writer says that it failed, or its file is not there.
 
     Raises:
         OutputError: it failed.
     """
-    if not done:
+    if not (done and file.is_file()):
         raise OutputError(
-            _("{name} could not be written.").format(name=path.name), _("Check the disk, or choose another folder.")
+            _("{name} could not be written.").format(name=file.name), _("Check the disk, or choose another folder.")
         )
 
 
-def _compressing(
-    target: Path, header: bytes, blocks: Iterable[bytes], after: Callable[[], None] = lambda: None
-) -> Pieces[None]:
+def _compressing(target: Path, header: bytes, blocks: Iterable[bytes]) -> Pieces[None]:
     with target.open("wb") as stream:
         stream.write(header)
         with gzip.GzipFile("", "wb", _LEVEL, stream, mtime=0) as packed:
             for block in blocks:
                 packed.write(block)
-                after()
                 yield
+
+
+def _written_by_slicer(storage: Any, node: Any, folder: Path, suffix: str) -> bytes:
+    """What Slicer writes of a small node; in a folder of its own, for any name may be that of a file of the export."""
+    with TemporaryDirectory(dir=folder) as place:
+        file = Path(place) / f"header.{suffix}"
+        store(storage, node, file)
+        return file.read_bytes()
+
+
+def _one_voxel_label_map(copy: SegmentsCopy, folder: Path, suffix: str) -> bytes:
+    volume = slicer.vtkMRMLLabelMapVolumeNode()
+    volume.SetAndObserveImageData(label_image(np.zeros((1, 1, 1), np.uint8), np.eye(4)))
+    volume.SetIJKToRASMatrix(to_vtk(copy.place.geometry.ijk_to_ras))
+    return _written_by_slicer(slicer.vtkMRMLVolumeArchetypeStorageNode(), volume, folder, suffix)
+
+
+def _nifti_header_of(copy: SegmentsCopy, folder: Path) -> bytes:
+    header = bytearray(_one_voxel_label_map(copy, folder, "nii")[:_NIFTI_HEADER_BYTES])
+    struct.pack_into("=3h", header, _NIFTI_SIZES_AT, *copy.place.geometry.shape)
+    return bytes(header)
+
+
+def _nrrd_header_of(copy: SegmentsCopy, folder: Path) -> bytes:
+    sizes = " ".join(str(n) for n in copy.place.geometry.shape)
+    header = _nrrd_header(_one_voxel_label_map(copy, folder, "nrrd"))
+    return _with_fields(header, {"sizes": sizes, "encoding": "gzip"})
 
 
 def _nrrd_header(begin: bytes) -> bytes:
@@ -144,16 +165,14 @@ def _shifted(stored: Stored, box: Box) -> Stored:
 
 def _segmentation_header(copy: SegmentsCopy, images: Sequence[Stored], box: Box, folder: Path) -> bytes:
     """The header that Slicer writes for the same segments with one voxel, told where the voxels really are."""
-    small, place = slicer.vtkMRMLSegmentationNode(), folder / "header.seg.nrrd"
+    small = slicer.vtkMRMLSegmentationNode()
     dot = label_image(np.ones((1, 1, 1), np.uint8), np.eye(4))
     for segment_id, segment in copy.segments:
         twin = twin_of(segment_id, segment)
         twin.SetLabelValue(1)
         twin.AddRepresentation(binary(), dot)
         small.GetSegmentation().AddSegment(twin, segment_id)
-    store(slicer.vtkMRMLSegmentationStorageNode(), small, place)
-    lines = _nrrd_header(place.read_bytes()).rstrip(b"\n").decode("utf-8").split("\n")
-    place.unlink()
+    written = _written_by_slicer(slicer.vtkMRMLSegmentationStorageNode(), small, folder, "seg.nrrd")
     where = {i: (layer, value) for layer, stored in enumerate(images) for i, value in stored.values.items()}
     free = next(value for value in range(1, 257) if value not in images[0].values.values())
     fields = _grid_fields(copy, len(images), box)
@@ -161,8 +180,7 @@ def _segmentation_header(copy: SegmentsCopy, images: Sequence[Stored], box: Box,
         layer, value = where.get(segment_id, (0, free))
         fields |= {f"Segment{n}_Layer": layer, f"Segment{n}_LabelValue": value}
         fields[f"Segment{n}_Extent"] = " ".join(f"0 {size - 1}" for size in box.shape)
-    told = [_retold(line, fields) for line in lines]
-    return ("\n".join(line for line in told if line is not None) + "\n\n").encode("utf-8")
+    return _with_fields(_nrrd_header(written), fields)
 
 
 def _grid_fields(copy: SegmentsCopy, layers: int, box: Box) -> dict[str, Any]:
@@ -183,7 +201,12 @@ def _grid_fields(copy: SegmentsCopy, layers: int, box: Box) -> dict[str, Any]:
     }
 
 
-def _retold(line: str, fields: dict[str, Any]) -> str | None:
+def _with_fields(header: bytes, fields: dict[str, Any]) -> bytes:
+    lines = header.rstrip(b"\n").decode("utf-8").split("\n")
+    return ("\n".join(_retold(line, fields) for line in lines) + "\n\n").encode("utf-8")
+
+
+def _retold(line: str, fields: dict[str, Any]) -> str:
     for separator in (":=", ": "):
         key, found, _value = line.partition(separator)
         if found and key in fields:

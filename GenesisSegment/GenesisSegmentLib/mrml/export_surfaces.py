@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,8 @@ def making_surfaces(copy: SegmentsCopy, tell: Tell) -> Pieces[list[Surface]]:
             continue
         index = copy.numbers.get(segment_id)
         file = class_table()[index].slug if index else safe_name(segment.GetName(), "segmentation")
-        file = file if file not in names else f"{file}_{safe_name(segment_id, file)}"
-        names.add(file)
+        file = _free_name(file, names)
+        names.add(file.casefold())
         yield ALONE
         i, j = (slice(a - s, b - s) for s, a, b in zip(single.box.start, box.start[:2], box.stop[:2], strict=False))
         mask = single.planes(box.start[2], box.stop[2], single.box)[i, j]
@@ -80,10 +81,11 @@ def writing_meshes(
         yield ALONE
         writer = vtk.vtkSTLWriter() if suffix == "stl" else vtk.vtkOBJWriter()
         writer.SetInputData(surface.points)
-        writer.SetFileName(str(place / f"{surface.file}.{suffix}"))
+        file = place / f"{surface.file}.{suffix}"
+        writer.SetFileName(str(file))
         if suffix == "stl":
             writer.SetFileTypeToBinary()
-        succeed(writer.Write(), place)
+        succeed(writer.Write(), file)
 
 
 def writing_gltf(copy: SegmentsCopy, surfaces: Sequence[Surface], folder: Path, tell: Tell) -> Pieces[None]:
@@ -105,10 +107,17 @@ def writing_gltf(copy: SegmentsCopy, surfaces: Sequence[Surface], folder: Path, 
         scene.SetBlock(n, building)
     writer = vtk.vtkGLTFWriter()
     writer.SetInputData(scene)
-    writer.SetFileName(str(folder / f"{copy.stem}.gltf"))
+    file = folder / f"{copy.stem}.gltf"
+    writer.SetFileName(str(file))
     writer.InlineDataOn()
     writer.SaveTexturesOff()
-    succeed(writer.Write(), folder)
+    succeed(writer.Write(), file)
+
+
+def _free_name(name: str, taken: Set[str]) -> str:
+    """``name``, or that with a number. Windows and macOS take "Liver" and "liver" for one: ``taken`` are casefolded."""
+    names = chain([name], (f"{name}_{number}" for number in count(2)))
+    return next(free for free in names if free.casefold() not in taken)
 
 
 def _surface_of(image: Any, copy: SegmentsCopy) -> Any:

@@ -7,22 +7,23 @@ brush took, both segments hold them then.
 Slicer's undo brings the tags of segments back together with their voxels, and marks set since then are not among them.
 So what the person marked is remembered here as well: a segment that undo left as it was keeps its marks; one that it
 changed, or took away, loses them until it looks the same again. Undo never marks anything by itself.
+
+A mark, and what is put back, is no change to Slicer's undo: where a state that undo brought back must be put right, one
+can go on from there, back and forth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..core.pieces import ALONE, Pieces, steady
 from ..core.workflow.ports import Guarded
-from .kept import Comparer, Kept, keeping, put_back
-from .nodes import volume_of
+from .kept import Comparer, Kept, can_be_put_back, is_on_lattice, keeping, put_back
 from .tags import MARKS_TAG, marks_of, set_marks, stamp, tag_of
 from .versions import image_version
-from .volumes import placement
 from .writing import segments_of
 
 _NONE = False, False
@@ -89,21 +90,30 @@ class Guard:
         report, self._report = self._report, Guarded()
         return report
 
-    def take_marks(self, node: Any) -> None:
+    def mark(self, node: Any, segment_id: str, change: Callable[[Any], None]) -> None:
+        """The person marks or frees a segment: ``change`` does that. What was undone can be made again all the same."""
+        with _unheard_by_undo(node, segment_id):
+            change(node.GetSegmentation().GetSegment(segment_id))
+        self._take_marks(node)
+
+    def _take_marks(self, node: Any) -> None:
         """Remembers what the person marked or freed, here or in a table of Slicer: the stamp is as it was."""
         for segment_id, segment in segments_of(node):
-            key, marks = (node.GetID(), segment_id), marks_of(segment)
-            marked, name = self._marked.get(key), segment.GetName() or segment_id
-            if marked is None:
-                if marks != _NONE:
-                    known = tag_of(segment, MARKS_TAG) or stamp(segment)
-                    self._marked[key] = _Marked(name, marks, known)
-                continue
-            marked.name = name
-            if tag_of(segment, MARKS_TAG) == marked.stamp and marks != marked.expected:
-                if _NONE in (marks, marked.expected):
-                    marked.kept = None
-                marked.marks, marked.stamp, marked.is_lost = marks, stamp(segment), False
+            self._take_marks_of(node, segment_id, segment)
+
+    def _take_marks_of(self, node: Any, segment_id: str, segment: Any) -> None:
+        key, marks = (node.GetID(), segment_id), marks_of(segment)
+        marked, name = self._marked.get(key), segment.GetName() or segment_id
+        if marked is None:
+            if marks != _NONE:
+                known = tag_of(segment, MARKS_TAG) or _new_stamp(node, segment_id)
+                self._marked[key] = _Marked(name, marks, known)
+            return
+        marked.name = name
+        if tag_of(segment, MARKS_TAG) == marked.stamp and marks != marked.expected:
+            if _NONE in (marks, marked.expected):
+                marked.kept = None
+            marked.marks, marked.stamp, marked.is_lost = marks, _new_stamp(node, segment_id), False
 
     def looking(self, node: Any, save_state: Callable[[Any], None] | None = None) -> Pieces[None]:
         """Puts right what was changed, segment by segment; what the person marked since the last look is remembered.
@@ -113,7 +123,7 @@ class Guard:
             save_state: saves a step of undo of it, before the first segment is put back. That step undone, the change
                 is there again, without the marks. None where the change is part of a step already.
         """
-        self.take_marks(node)
+        self._take_marks(node)
         yield
         look = _Look(node, save_state)
         # Those that are remembered first: they may have been changed.
@@ -150,9 +160,6 @@ class Guard:
 
     def _comparing(self, look: _Look, segment_id: str, marked: _Marked) -> Pieces[bool]:
         """Whether the segment has other voxels than those that were marked, as far as these are known."""
-        grid = placement(volume_of(look.node)).geometry
-        if marked.kept is not None and not marked.kept.grid.matches(grid):
-            marked.kept = None  # the CT was moved, and the segments with it
         is_step = look.stamp(segment_id) != marked.stamp
         if marked.kept is None or not (is_step or marked.expected != _NONE):
             return is_step
@@ -164,6 +171,8 @@ class Guard:
         )
         if not is_changed:
             marked.version = look.version(segment_id)
+            if not is_step and not is_on_lattice(look.node, segment_id, kept):
+                marked.kept = None  # moved or resampled, by whole: it is remembered anew as it lies now
         return is_changed
 
     def _remembering(self, look: _Look, segment_id: str, marked: _Marked) -> Pieces[None]:
@@ -175,15 +184,19 @@ class Guard:
         """In one piece, which cannot be cut: Slicer copies the image that the segment shares with others."""
         before = look.state(segment_id, marked)
         yield ALONE
-        if before != look.state(segment_id, marked):
+        if before != look.state(segment_id, marked) or not can_be_put_back(look.node, segment_id):
             return  # for the next look
         if look.save_state is not None and not look.is_saved:
             look.save_state(look.node)
             look.is_saved = True
             self._report = replace(self._report, can_undo=True)
-        put_back(look.node, segment_id, kept)
+        # Only a change that is heard makes a step of what was saved.
+        with nullcontext() if look.is_saved else _unheard_by_undo(look.node, segment_id):
+            is_done = put_back(look.node, segment_id, kept)
+        if not is_done:
+            return
         if look.is_saved:
-            marked.stamp = stamp(look.segment(segment_id))
+            marked.stamp = _new_stamp(look.node, segment_id)
         marked.version = look.version(segment_id)
         self._report = replace(self._report, put_back=(*self._report.put_back, marked.name))
 
@@ -193,21 +206,38 @@ class Guard:
         marked.is_lost = True
 
 
+def _new_stamp(node: Any, segment_id: str) -> str:
+    with _unheard_by_undo(node, segment_id):
+        return stamp(node.GetSegmentation().GetSegment(segment_id))
+
+
 @contextmanager
 def _unheard_by_undo(node: Any, segment_id: str) -> Iterator[None]:
-    """Changes tags so that what was undone can be made again: Slicer forgets it as soon as a segment tells of a change.
+    """Changes a segment so that what was undone can be made again: Slicer forgets it as soon as it is told of a change.
 
-    The lists of segments, which listen to the node, hear of it.
+    What listens to the node, such as the lists of segments and the views, hears of it afterwards, and Slicer offers to
+    save the node.
     """
     segmentation = node.GetSegmentation()
-    event = segmentation.SegmentModified
+    heard: set[int] = set()
+    tags: dict[int, int] = {}
 
-    def stop(*_arguments: Any) -> None:
-        segmentation.GetCommand(tag).SetAbortFlag(1)
+    def stop(event: int) -> Callable[..., None]:
+        def told(*_arguments: Any) -> None:
+            heard.add(event)
+            segmentation.GetCommand(tags[event]).SetAbortFlag(1)
 
-    tag: int = segmentation.AddObserver(event, stop, _FIRST)
+        return told
+
+    for event in (segmentation.SourceRepresentationModified, segmentation.SegmentModified):
+        tags[event] = segmentation.AddObserver(event, stop(event), _FIRST)
     try:
         yield
     finally:
-        segmentation.RemoveObserver(tag)
-    node.InvokeEvent(event, segment_id)
+        for tag in tags.values():
+            segmentation.RemoveObserver(tag)
+    if heard:
+        node.StorableModified()
+    for event in tags:
+        if event in heard:
+            node.InvokeEvent(event, segment_id)

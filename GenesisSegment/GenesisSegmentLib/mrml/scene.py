@@ -227,14 +227,14 @@ class Scene:
     def set_locked(self, segmentation_id: str, segment_id: str, is_locked: bool) -> None:
         """Locks a segment against every write."""
         node = segmentation_node(self._scene, segmentation_id)
-        set_locked(segment_of(node, segment_id), is_locked)
-        self._guard.take_marks(node)
+        segment_of(node, segment_id)
+        self._guard.mark(node, segment_id, lambda segment: set_locked(segment, is_locked))
 
     def set_reviewed(self, segmentation_id: str, segment_id: str, is_reviewed: bool) -> None:
         """Marks a segment as looked at and right: Slicer's status "completed"."""
         node = segmentation_node(self._scene, segmentation_id)
-        set_reviewed(segment_of(node, segment_id), is_reviewed)
-        self._guard.take_marks(node)
+        segment_of(node, segment_id)
+        self._guard.mark(node, segment_id, lambda segment: set_reviewed(segment, is_reviewed))
 
     def guard(self, segmentation_id: str, is_in_editor: bool = True) -> Guarded:
         """Keeps locked and reviewed segments as they were, at once; see :mod:`.guard`."""
@@ -243,7 +243,7 @@ class Scene:
     def guarding(self, segmentation_id: str, is_in_editor: bool) -> Pieces[Guarded]:
         """The same in pieces."""
         save_state = None if is_in_editor else self._editor.save_state
-        yield from self._guard.looking(segmentation_node(self._scene, segmentation_id), save_state)
+        yield from self._guard.looking(self._voxels_of(segmentation_id), save_state)
         return self._guard.report()
 
     def forget_guarded(self) -> None:

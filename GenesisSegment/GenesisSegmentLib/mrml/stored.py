@@ -54,7 +54,7 @@ def stored_images(node: Any, grid: Geometry) -> list[Stored]:
         image = segment.GetRepresentation(binary())
         if image is not None and voxels(image).size:
             by_image.setdefault(id(image), (image, {}))[1][segment_id] = segment.GetLabelValue()
-    return [_on_grid(image, values, to_world, grid) for image, values in by_image.values()]
+    return [on_grid(image, values, to_world, grid) for image, values in by_image.values()]
 
 
 def check_lattice(node: Any, grid: Geometry) -> None:
@@ -81,8 +81,16 @@ def check_lattice(node: Any, grid: Geometry) -> None:
             )
 
 
-def _on_grid(image: Any, values: dict[str, int], to_world: np.ndarray, grid: Geometry) -> Stored:
-    if (start := _start_on(image, to_world, grid)) is not None:
+def on_grid(image: Any, values: dict[str, int], to_world: np.ndarray, grid: Geometry) -> Stored:
+    """An image and its labels on ``grid``, resampled (nearest voxel) where its own lattice is another.
+
+    Args:
+        image: a vtkOrientedImageData.
+        values: which label belongs to which segment.
+        to_world: from the space that the image lies in to that of ``grid``, 4x4.
+        grid: where to have it.
+    """
+    if (start := start_on(image, to_world, grid)) is not None:
         return _compact(Stored(voxels(image), start, values))
     reference, result = slicer.vtkOrientedImageData(), slicer.vtkOrientedImageData()
     reference.SetExtent(*(edge for n in grid.shape for edge in (0, n - 1)))
@@ -109,7 +117,7 @@ def _deviation(image: Any, one: np.ndarray, other: np.ndarray) -> float:
     return float(np.abs((one - other) @ corners).max())
 
 
-def _start_on(image: Any, to_world: np.ndarray, grid: Geometry) -> tuple[int, int, int] | None:
+def start_on(image: Any, to_world: np.ndarray, grid: Geometry) -> tuple[int, int, int] | None:
     """Index of the first voxel of an image on the lattice of ``grid``; None where it lies on another lattice."""
     change = _change(image, to_world, grid)
     shift = np.rint(change[:3, 3])

@@ -68,8 +68,9 @@ def _export(segmentation: Any, segment_ids: list[str], file: Path) -> None:
 
 
 def _check_place(volume: Any) -> None:
-    """Refuses a CT that was moved for good, by a hardened transform: its segments are not where its files are.
+    """Refuses a CT that was moved for good: its segments are not where its files are.
 
+    It was cropped or resampled, a transform was hardened on it, or Slicer laid slices that are not evenly apart anew.
     What the database does not tell is left to the exporter, which refuses a CT without files.
     """
     place = placement(volume)
@@ -85,10 +86,11 @@ def _check_place(volume: Any) -> None:
             corner = (place.matrix @ (*np.add(place.start, (*side, k)), 1))[:3]
             if np.linalg.norm(expected - corner, axis=1).min() > _MOVED * spacing.min():
                 raise GeometryError(
-                    _("{name} does not lie where its DICOM files have it: a transform was hardened on it.").format(
-                        name=volume.GetName()
-                    ),
-                    _("Load the series again and segment it where it is, or export .seg.nrrd."),
+                    _(
+                        "{name} does not lie where its DICOM files have it, for example because it was cropped, or a "
+                        "transform was hardened on it."
+                    ).format(name=volume.GetName()),
+                    _("Export .seg.nrrd, or load the series again and segment it as it is."),
                 )
 
 

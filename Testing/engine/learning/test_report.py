@@ -6,7 +6,7 @@ import json
 import math
 
 from GenesisSegmentLib.core.rounds import Agreement, ClassVerdict, PairedScore, RoundRecord
-from GenesisSegmentLib.engine.learning.report import Material, RoundReport, write_report
+from GenesisSegmentLib.engine.learning.report import Material, RoundReport, forget_case, write_report
 
 EVIL = "<script>alert(1)</script>"
 
@@ -55,3 +55,22 @@ def test_a_class_without_patients_has_no_numbers(tmp_path):
 def test_what_is_no_number_is_null_in_json(tmp_path):
     write_report(tmp_path, a_report(losses=(1.0, math.nan)))
     assert json.loads((tmp_path / "report.json").read_text())["losses"] == [1.0, None]
+
+
+def test_a_report_of_an_older_program_forgets_the_pictures_of_a_case_by_their_captions(tmp_path):
+    case = "0123456789ab" + "c" * 52
+    older = [
+        f'<img alt="{label}, {split} case {short}: Dice 0.50 to 0.60" src="data:image/png;base64,AAAA">'
+        for label, split, short in (
+            ("liver", "holdout", case[:12]),
+            ("my &lt;b&gt; &quot;x&quot;", "validation", case[:12]),
+            ("liver", "holdout", "f" * 12),
+        )
+    ]
+    loss = '<img alt="Loss" src="data:image/png;base64,AAAA">'
+    newer = older[0].replace("<img", f'<img data-case="{"e" * 64}"')
+    page = tmp_path / "report.html"
+    page.write_text("\n".join([*older, loss, newer, f"<td >{case[:12]}</td>"]), encoding="utf-8")
+    forget_case(page, case)
+    gone = "<p class='quiet'>The picture was taken out when its case was deleted.</p>"
+    assert page.read_text(encoding="utf-8").split("\n") == [gone, gone, older[2], loss, newer, f"<td >{case[:12]}</td>"]

@@ -23,7 +23,8 @@ class Exporting:
     """Settings keep the formats and the folder, the scene keeps the paint order.
 
     The segments are copied first: from then on the person may go on correcting, or close the scene. Everything runs on
-    the thread that draws, some milliseconds at a time, for neither VTK nor the scene may be used beside it.
+    the thread that draws, for neither VTK nor the scene may be used beside it: voxels plane by plane, some milliseconds
+    at a time; each surface, and DICOM SEG, in one go.
     """
 
     def __init__(

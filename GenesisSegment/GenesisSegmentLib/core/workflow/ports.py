@@ -323,6 +323,9 @@ class SetupPort(Protocol):
     def install(self, runtime: str, report: Callable[[str], None]) -> SetupReport:
         """Asks, installs, checks again.
 
+        ``report`` takes what is being done. It is called once the person agreed, before a package is touched, and
+        never before.
+
         Raises:
             ConsentError: the person said no.
             NetworkError, ResourceError, GenesisError: with what to do.

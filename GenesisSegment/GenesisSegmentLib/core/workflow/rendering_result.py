@@ -37,7 +37,9 @@ def render_correct(model: Model) -> CorrectPart:
             _("Shows what was added to the proposal of the selected structure, and what was taken away."),
             is_checked=model.is_difference_shown,
         ),
-        update_3d=control(reason, _("Makes the 3D surfaces once; Slicer does not answer meanwhile.")),
+        update_3d=control(
+            reason or _surfaces_obstacle(model), _("Makes the 3D surfaces once; Slicer does not answer meanwhile.")
+        ),
         reviewed_note=_reviewed_note(model),
         undo=control(
             reason or ("" if model.can_undo else _("Nothing was changed yet.")),
@@ -91,6 +93,11 @@ def _surfaces_note(model: Model) -> str:
     if model.is_correcting or not model.is_3d_suspended:
         return ""
     return _("3D was put away before the structures changed: press Update 3D to see them as they are now.")
+
+
+def _surfaces_obstacle(model: Model) -> str:
+    """Slicer would make the surfaces anew after every stroke."""
+    return _("End correcting first: 3D would make every stroke slow.") if model.is_correcting else ""
 
 
 def _edit_obstacle(model: Model) -> str:

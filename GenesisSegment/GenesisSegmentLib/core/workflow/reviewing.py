@@ -32,7 +32,7 @@ class Reviewing:
         self._count_at: float | None = None
         self._changes: deque[tuple[str, Change]] = deque()
         self._has_used_tool = False
-        """Whether a tool of our editor changed voxels since locked and reviewed segments were looked at."""
+        """Whether our editor (a tool, Undo, Redo) changed voxels since locked and reviewed segments were looked at."""
 
     def take_up(self, segmentation_id: str | None) -> None:
         """Another segmentation, or the same again, or none."""
@@ -89,6 +89,7 @@ class Reviewing:
             model.can_undo, model.can_redo = True, False
         texts = []
         if found.put_back:
+            self._count_at = self._clock() + _QUIET_S  # the segmentation does not tell of what was put back
             text = _("Locked or reviewed structures stay as they are, so this was put back: {names}.")
             texts.append(text.format(names=", ".join(found.put_back)))
         if found.can_undo:
@@ -138,7 +139,8 @@ class Reviewing:
         if is_on and model.segmentation_id and model.can(Trigger.CORRECT):
             self._scene.suspend_3d(model.segmentation_id)
             self.refresh()
-            self._chores.drop(COUNT)  # painting needs the time, and changes what is counted
+            for name in (COUNT, _SURFACES):  # painting needs the time, and changes what is counted and shown
+                self._chores.drop(name)
             model.move(Trigger.CORRECT)
         elif not is_on and model.is_correcting:
             self.stop_correcting()
@@ -220,6 +222,7 @@ class Reviewing:
         if not is_done:
             self._model.say(none, "idle")
             return
+        self._has_used_tool = True
         if self._model.is_correcting:
             self.edited()
             self.refresh()

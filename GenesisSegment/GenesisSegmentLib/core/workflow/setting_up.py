@@ -87,20 +87,26 @@ class SettingUp:
     def install_for(self, road: str, show: Callable[[], None]) -> SetupReport | None:
         """Asks, installs what a road needs, and looks again; None where the person said no.
 
-        The processes are ended first: Windows replaces no file of a package that one has loaded.
+        The processes are ended as soon as the person agreed: Windows replaces no file of a package that one has loaded.
 
         Raises:
             GenesisError: with what to do.
         """
         model = self._model
+        running = [process for process in (self._worker, self._learner) if process is not None]
 
-        def report(line: str) -> None:
+        def tell(line: str) -> None:
             model.side_job = Step(line or _("Installing"), can_cancel=False)
             show()
 
-        report(_("Installing"))
-        for process in filter(None, (self._worker, self._learner)):
-            process.stop()
+        def report(line: str) -> None:
+            if running:
+                self._estimating.forget()  # its answer goes with the process
+            while running:
+                running.pop().stop()
+            tell(line)
+
+        tell(_("Installing"))
         try:
             return self._setup.install(road, report)
         except ConsentError:

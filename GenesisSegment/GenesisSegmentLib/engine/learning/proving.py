@@ -77,7 +77,7 @@ class Proving:
         Raises:
             GenesisError: a model cannot be run.
         """
-        notes: list[str] = []
+        notes: dict[str, str] = {}
         known = [label for label, c in classes_of(before.facts).items() if c in before.facts.drawn]
         sides: tuple[tuple[Side, ResolvedModel], ...] = (("before", before), ("after", after))
         for n, (side, model) in enumerate(sides):
@@ -88,9 +88,10 @@ class Proving:
             old, new = (self._scores(side, record) for side, _model in sides)
             if old is not None and new is not None:
                 gate()
-                scores += paired(record, old, new)
-                agreed += agreements(record, *self._found(record, self.store.volume(record)), known)
-        return Compared(tuple(scores), tuple(agreed), tuple(dict.fromkeys(notes)))
+                if there := self._read(record, notes):
+                    scores += paired(record, old, new)
+                    agreed += agreements(record, *self._found(record, there[0]), known)
+        return Compared(tuple(scores), tuple(agreed), tuple(notes.values()))
 
     def pictures(self, scores: Sequence[PairedScore], most: int = PICTURES) -> tuple[Picture, ...]:
         """PNG files of the classes and cases whose Dice changed most, the largest change first. None of a case that was
@@ -108,8 +109,10 @@ class Proving:
             record = by_case.get(score.case)
             if record is None or not all(self._masks(side, record).is_file() for side in ("before", "after")):
                 continue
-            volume = self.store.volume(record)
-            truth = reference_of(record, self.store, volume.geometry).masks[score.label]
+            there = self._read(record, {})
+            if there is None:
+                continue
+            volume, truth = there[0], there[1].masks[score.label]
             found = self._found(record, volume)
             masks = [each.masks.get(score.label, nothing(truth.shape)) for each in found]
             path = self.folder.path / "pictures" / f"{len(drawn)}.png"
@@ -127,7 +130,7 @@ class Proving:
         job: Job,
         gate: Callable[[], None],
         done: float,
-        notes: list[str],
+        notes: dict[str, str],
     ) -> None:
         wanted = sorted({*known, *(label for record in self.records for label in record.labels)})
         finder: Finder | None = None
@@ -136,18 +139,30 @@ class Proving:
             if self.folder.has(self._name(side, record)):
                 continue
             gate()
+            there = self._read(record, notes)
+            if there is None:
+                continue
+            volume, truth = there
             finder = finder or self.open_finder(model, wanted)
             try:
-                volume = self.store.volume(record)
                 found = finder.find(volume, sorted({*known, *record.labels}), job)
             except InputError as error:
                 what = _("Case {case} was not compared: {why}")
-                notes.append(what.format(case=record.case[:12], why=error.what))
+                notes[record.case] = what.format(case=record.case[:12], why=error.what)
                 continue
-            truth = reference_of(record, self.store, volume.geometry)
             found.save(self._masks(side, record))
             scores = {label: asdict(score) for label, score in scores_of(found, truth).items()}
             self.folder.write(self._name(side, record), scores)
+
+    def _read(self, record: ProvingRecord, notes: dict[str, str]) -> tuple[Volume, Found] | None:
+        """The CT and what was accepted; None, and a note for the case, where the store no longer has them."""
+        try:
+            volume = self.store.volume(record)
+            return volume, reference_of(record, self.store, volume.geometry)
+        except InputError:  # its words are for the store: they would hold a path, and speak of damage
+            what = _("Case {case} was not compared: it was deleted or changed meanwhile, or its files are damaged.")
+            notes[record.case] = what.format(case=record.case[:12])
+            return None
 
     def _scores(self, side: Side, record: ProvingRecord) -> dict[str, Score] | None:
         if not self.folder.has(self._name(side, record)):

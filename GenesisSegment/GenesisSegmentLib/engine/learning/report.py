@@ -76,12 +76,15 @@ def write_report(folder: Path, report: RoundReport) -> Path:
 def forget_case(path: Path, case: str) -> None:
     """Takes the pictures of a case out of ``report.html``; a sentence in their places says so. All else stays.
 
+    In reports of older programs, only the captions tell of which case a picture is.
+
     Raises:
         OutputError: it could not be read or written.
     """
     with output_errors(path):
         page = path.read_bytes()
-    left = re.sub(rb'<img data-case="%s"[^>]*>' % re.escape(case.encode()), _GONE, page)
+    whole, short = (re.escape(name.encode()) for name in (case, case[:12]))
+    left = re.sub(rb'<img (?:data-case="%s"|alt="[^"]*, \w+ case %s: )[^>]*>' % (whole, short), _GONE, page)
     if left != page:
         with atomic_file(path) as temporary:
             temporary.write_bytes(left)

@@ -185,7 +185,8 @@ class RoundFolders:
     def forget(self, case: str) -> None:
         """Takes the pictures of a case out of all reports: see :func:`.report.forget_case`.
 
-        To be called before the case is deleted: after a kill in between, the person deletes it again.
+        To be called before the case is deleted (after a kill in between, the person deletes it again), and once more
+        after: a running round may have written a report in between.
         """
         for path in sorted(self.folder.glob(f"*T*-*/{HTML_FILE}")):
             forget_case(path, case)
