@@ -94,3 +94,10 @@ def test_closing_the_scene_while_correcting_ends_it(bench):
     bench.controller.edit(True)
     bench.controller.scene_about_to_close()
     assert bench.state is State.NO_VOLUME
+
+
+def test_surfaces_that_were_asked_for_are_not_made_once_correcting_begins(bench):
+    bench.controller.update_3d()
+    bench.controller.edit(True)
+    bench.wait(5)
+    assert "update_3d" not in bench.scene.names()
