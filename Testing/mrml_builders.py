@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import permutations, product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
 from builders import an_oblique_geometry, ct_voxels, rotation
-from GenesisSegmentLib.core.geometry import Geometry
+from GenesisSegmentLib.core.geometry import Box, Geometry
 from GenesisSegmentLib.core.layers import Layer
-from GenesisSegmentLib.core.workflow.ports import ResultText
+from GenesisSegmentLib.core.pieces import finished
+from GenesisSegmentLib.core.workflow.ports import ExportRequest, Guarded, ResultText, Snapshot
+from GenesisSegmentLib.mrml.editing import Editor
+from GenesisSegmentLib.mrml.scene import Scene
 
 SHAPE = (24, 20, 16)
 SPLEEN, RIGHT_KIDNEY, LEFT_KIDNEY, LIVER, PANCREAS, LIVER_TUMOR = 1, 2, 3, 6, 11, 27
@@ -168,3 +172,40 @@ def slicer_centroid(node: Any, segment_id: str) -> np.ndarray:
             total += to_world.TransformPoint(matrix.MultiplyPoint((*map(float, index), 1.0))[:3])
             count += 1
     return total / count
+
+
+class SceneAtOnce(Scene):
+    """The scene, with the work that it does in pieces done at once."""
+
+    def snapshot(self, volume_id: str) -> Snapshot:
+        return finished(self.copying(volume_id))
+
+    def write_partial(self, snapshot: Snapshot, class_index: int, box: Box, mask: np.ndarray) -> None:
+        finished(self.writing_partial(snapshot, class_index, box, mask))
+
+    def count_changes(self, segmentation_id: str) -> None:
+        finished(self.counting(segmentation_id))
+
+    def guard(self, segmentation_id: str, is_in_editor: bool = True) -> Guarded:
+        return finished(self.guarding(segmentation_id, is_in_editor))
+
+    def reset_to_proposal(self, segmentation_id: str, segment_id: str) -> None:
+        finished(self.resetting(segmentation_id, segment_id))
+
+    def show_difference(self, segmentation_id: str, segment_id: str) -> None:
+        finished(self.showing_difference(segmentation_id, segment_id))
+
+    def overlapping(self, segmentation_id: str) -> tuple[tuple[int, int], ...]:
+        return finished(self.finding_overlaps(segmentation_id))
+
+    def export(self, segmentation_id: str, volume_id: str, request: ExportRequest) -> tuple[Path, ...]:
+        export = finished(self.preparing_export(segmentation_id, volume_id, request))
+        return finished(export.writing(lambda _text, _fraction: None))
+
+
+def overwriting(scene: SceneAtOnce, editor: Editor, volume: Any) -> Any:
+    """A segmented patient in an editor that overwrites all segments."""
+    node = segment(scene, volume)
+    editor.work_on(node)
+    editor.logic.GetSegmentEditorNode().SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
+    return node

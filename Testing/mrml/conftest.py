@@ -51,9 +51,17 @@ def editor(app: Any) -> Any:
 @pytest.fixture
 def scene(app: Any, editor: Any) -> Any:
     """What the controller works with."""
-    from GenesisSegmentLib.mrml.scene import Scene
+    from mrml_builders import SceneAtOnce
 
-    return Scene(app.scene, editor)
+    return SceneAtOnce(app.scene, editor)
+
+
+@pytest.fixture
+def volume(app: Any) -> Any:
+    """A CT that begins at another voxel than 0 and lies under a transform."""
+    from mrml_builders import add_transform, add_volume
+
+    return add_volume(app, start=(3, -2, 5), transform=add_transform(app))
 
 
 @pytest.fixture

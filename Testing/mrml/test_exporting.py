@@ -19,7 +19,7 @@ from GenesisSegmentLib.mrml import export_labels
 from GenesisSegmentLib.mrml.arrays import label_image, voxels
 from GenesisSegmentLib.mrml.nodes import GoneError, volume_of
 from GenesisSegmentLib.mrml.volumes import placement
-from mrml_builders import LIVER, SHAPE, add_transform, add_volume, masks_of_a_patient, segment
+from mrml_builders import LIVER, SHAPE, SceneAtOnce, add_transform, add_volume, masks_of_a_patient, segment
 from workflow_fakes import FakeClock, FakeSettings, FakeSetup, ScriptedWorker
 
 
@@ -29,11 +29,6 @@ class Clock(FakeClock):
     def __call__(self):
         self.now += 0.004
         return self.now
-
-
-@pytest.fixture
-def volume(app):
-    return add_volume(app, start=(3, -2, 5), transform=add_transform(app))
 
 
 @pytest.fixture
@@ -104,9 +99,7 @@ EVERY = ("seg.nrrd", "nii.gz", "nrrd", "dicom", "stl", "obj", "gltf", "csv")
 @pytest.fixture
 def pieces(app, editor, tmp_path):
     """An export of everything, prepared, and what it reports."""
-    from GenesisSegmentLib.mrml.scene import Scene
-
-    scene = Scene(app.scene, editor, lambda _node, _volume, file: file.write_bytes(b"DICM"))
+    scene = SceneAtOnce(app.scene, editor, lambda _node, _volume, file: file.write_bytes(b"DICM"))
     volume = add_volume(app, start=(5, 3, -2), transform=add_transform(app))
     volume.SetAttribute("DICOM.instanceUIDs", "1.2.3")
     node = segment(scene, volume)

@@ -33,6 +33,7 @@ from mrml_builders import (
     SHAPE,
     SPLEEN,
     TEXT,
+    SceneAtOnce,
     add_bending,
     add_transform,
     add_volume,
@@ -281,9 +282,7 @@ def add_dicom_volume(app):
 
 
 def test_dicom_of_a_ct_from_elsewhere_is_refused_before_anything_is_written(app, editor, tmp_path):
-    from GenesisSegmentLib.mrml.scene import Scene
-
-    scene = Scene(app.scene, editor, lambda *_: pytest.fail("written"))
+    scene = SceneAtOnce(app.scene, editor, lambda *_: pytest.fail("written"))
     node = segment(scene, add_volume(app, name="Nifti"))
     assert "Nifti did not come from" in scene.can_export_dicom(volume_of(node).GetID())
     with pytest.raises(OutputError, match="Nifti did not come from"):
@@ -293,15 +292,13 @@ def test_dicom_of_a_ct_from_elsewhere_is_refused_before_anything_is_written(app,
 
 
 def test_dicom_is_left_to_the_writer_that_is_given(app, editor, tmp_path):
-    from GenesisSegmentLib.mrml.scene import Scene
-
     seen = []
 
     def write(node, volume, file):
         seen.append((node.GetName(), node.GetScene(), volume_of(node), volume))
         file.write_bytes(b"DICM")
 
-    scene = Scene(app.scene, editor, write)
+    scene = SceneAtOnce(app.scene, editor, write)
     node = segment(scene, add_dicom_volume(app))
     before = app.scene.GetNumberOfNodes()
     assert export(scene, node, tmp_path, "dicom") == (tmp_path / "CT.dcm",)
@@ -313,8 +310,6 @@ def test_dicom_is_left_to_the_writer_that_is_given(app, editor, tmp_path):
 @pytest.mark.parametrize("case", ["moved after the first run", "put under a transform", "still"])
 def test_dicom_writer_finds_the_voxels_where_the_files_of_the_ct_are(app, editor, tmp_path, case):
     """It ignores transforms, as Slicer's does: ``GenerateMergedLabelmapForAllSegments`` of the node itself."""
-    from GenesisSegmentLib.mrml.scene import Scene
-
     found = {}
 
     def write(node, volume, file):
@@ -327,7 +322,7 @@ def test_dicom_writer_finds_the_voxels_where_the_files_of_the_ct_are(app, editor
             found[index] = place[:3], int(np.count_nonzero(values))
         file.write_bytes(b"DICM")
 
-    scene = Scene(app.scene, editor, write)
+    scene = SceneAtOnce(app.scene, editor, write)
     volume = add_volume(app, start=(5, 3, -2))
     volume.SetAttribute("DICOM.instanceUIDs", "1.2.3")
     files = placement(volume).geometry
@@ -347,12 +342,10 @@ def test_dicom_writer_finds_the_voxels_where_the_files_of_the_ct_are(app, editor
 
 
 def test_nothing_is_written_where_the_dicom_writer_fails(app, editor, tmp_path):
-    from GenesisSegmentLib.mrml.scene import Scene
-
     def fail(_node, _volume, _file):
         raise OutputError("The exporter failed.", "")
 
-    scene = Scene(app.scene, editor, fail)
+    scene = SceneAtOnce(app.scene, editor, fail)
     node = segment(scene, add_dicom_volume(app))
     with pytest.raises(OutputError, match="exporter failed"):
         export(scene, node, tmp_path, "seg.nrrd", "dicom")

@@ -10,7 +10,7 @@ from GenesisSegmentLib.core.workflow.ports import Guarded
 from GenesisSegmentLib.mrml.arrays import label_image, voxels
 from GenesisSegmentLib.mrml.reading import read_mask
 from GenesisSegmentLib.mrml.volumes import placement
-from mrml_builders import SHAPE, SPLEEN, add_transform, add_volume, box_mask, masks_of_a_patient, segment
+from mrml_builders import SHAPE, SPLEEN, box_mask, masks_of_a_patient, overwriting, segment
 
 NOTHING = Guarded()
 STROKE = ((9, 14), (5, 8), (3, 7))
@@ -19,17 +19,8 @@ FAR = ((0, 2), (17, 20), (0, 2))
 
 
 @pytest.fixture
-def volume(app):
-    return add_volume(app, start=(3, -2, 5), transform=add_transform(app))
-
-
-@pytest.fixture
 def node(scene, editor, volume):
-    """Liver beside a right kidney, in an editor that overwrites all segments."""
-    node = segment(scene, volume)
-    editor.work_on(node)
-    editor.logic.GetSegmentEditorNode().SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
-    return node
+    return overwriting(scene, editor, volume)
 
 
 def paint(editor, node, volume, segment_id="liver", stroke=STROKE):

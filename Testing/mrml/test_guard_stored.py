@@ -12,7 +12,7 @@ from GenesisSegmentLib.core.workflow.ports import Guarded
 from GenesisSegmentLib.mrml.arrays import image_matrix, label_image, start_of, voxels
 from GenesisSegmentLib.mrml.volumes import placement
 from GenesisSegmentLib.mrml.writing import binary
-from mrml_builders import SHAPE, add_transform, add_volume, box_mask, segment, vtk_matrix
+from mrml_builders import SHAPE, add_transform, add_volume, box_mask, overwriting, segment, vtk_matrix
 
 NOTHING = Guarded()
 LONG = ((2, 12), (2, 12), (-12, 28))
@@ -20,17 +20,8 @@ LONG = ((2, 12), (2, 12), (-12, 28))
 
 
 @pytest.fixture
-def volume(app):
-    return add_volume(app, start=(3, -2, 5), transform=add_transform(app))
-
-
-@pytest.fixture
 def node(scene, editor, volume):
-    """In an editor that overwrites all segments."""
-    node = segment(scene, volume)
-    editor.work_on(node)
-    editor.logic.GetSegmentEditorNode().SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
-    return node
+    return overwriting(scene, editor, volume)
 
 
 def stored(node, segment_id):

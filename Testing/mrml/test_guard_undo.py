@@ -11,7 +11,7 @@ from GenesisSegmentLib.core.workflow.ports import Guarded
 from GenesisSegmentLib.mrml.arrays import label_image
 from GenesisSegmentLib.mrml.reading import read_mask
 from GenesisSegmentLib.mrml.volumes import placement
-from mrml_builders import add_transform, add_volume, box_mask, segment
+from mrml_builders import box_mask, overwriting
 from workflow_fakes import FakeClock, FakeSettings, FakeSetup, ScriptedWorker
 
 NOTHING = Guarded()
@@ -20,17 +20,8 @@ STROKES = {"far": ((0, 3), (17, 20), (0, 3)), "over": ((9, 14), (5, 8), (3, 7)),
 
 
 @pytest.fixture
-def volume(app):
-    return add_volume(app, start=(3, -2, 5), transform=add_transform(app))
-
-
-@pytest.fixture
 def node(scene, editor, volume):
-    """In an editor that overwrites all segments."""
-    node = segment(scene, volume)
-    editor.work_on(node)
-    editor.logic.GetSegmentEditorNode().SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteAllSegments)
-    return node
+    return overwriting(scene, editor, volume)
 
 
 @pytest.fixture

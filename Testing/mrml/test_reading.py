@@ -21,7 +21,7 @@ from GenesisSegmentLib.mrml.arrays import label_image
 from GenesisSegmentLib.mrml.nodes import volume_of
 from GenesisSegmentLib.mrml.reading import (
     Single,
-    box_around,
+    boxing,
     painting,
     read_mask,
     read_segmentation,
@@ -178,9 +178,9 @@ def test_box_around_differences_is_the_smallest_whatever_part_of_the_grid_the_im
         box = Box.around(mask)
         labels, start = (mask[box.slices] * np.uint8(n + 1), box.start) if box else (mask[:1], (0, 0, 0))
         singles.append(Single(Stored(labels, start, {}), n + 1, SHAPE))
-    assert box_around(*singles) == Box.around(masks[0] != masks[1])
-    assert box_around(singles[0]) == Box.around(masks[0])
-    assert box_around(singles[0], Single(None, 0, SHAPE)) == Box.around(masks[0])
+    assert finished(boxing(*singles)) == Box.around(masks[0] != masks[1])
+    assert finished(boxing(singles[0])) == Box.around(masks[0])
+    assert finished(boxing(singles[0], Single(None, 0, SHAPE))) == Box.around(masks[0])
 
 
 def test_overlapping_classes_are_named(app, scene):

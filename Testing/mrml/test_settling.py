@@ -10,15 +10,10 @@ from GenesisSegmentLib.core.workflow.controller import Controller
 from GenesisSegmentLib.mrml.arrays import label_image, voxels
 from GenesisSegmentLib.mrml.reading import read_mask
 from GenesisSegmentLib.mrml.volumes import placement
-from mrml_builders import SHAPE, add_transform, add_volume, box_mask, segment
+from mrml_builders import SHAPE, box_mask, segment
 from workflow_fakes import FakeClock, FakeSettings, FakeSetup, ScriptedWorker
 
 STROKE = ((9, 14), (5, 8), (3, 7))
-
-
-@pytest.fixture
-def volume(app):
-    return add_volume(app, start=(3, -2, 5), transform=add_transform(app))
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The real learner with a round that is made up: small steps, and faults where it is told.
 
-``python fake_round.py FOLDER [RULE]...``. What was done stands in FOLDER: ``step``, and one line per step in ``log``
-(its number, the process); ``cancelled`` is there when it obeyed a cancel. Rules:
+``python fake_round.py FOLDER [RULE]...``. What was done stands in FOLDER: one line per step in ``log`` (its number, the
+process), from which it goes on; ``cancelled`` is there when it obeyed a cancel. Rules:
 
     steps:N       so many steps (default 20)
     torch         they are real training steps of a small network
@@ -58,9 +58,8 @@ class FakeRound:
 
     def learn(self, command: Command, job: Job, send: Callable[[Event], None]) -> RoundEnded:
         train = small_training() if "torch" in self._rules else lambda: 1.0
-        count, state = self._rules.get("steps", 20), self._folder / "step"
-        done = int(state.read_text()) if state.exists() else 0
-        for step in range(done + 1, count + 1):
+        count = self._rules.get("steps", 20)
+        for step in range(self._done() + 1, count + 1):
             loss = train()
             time.sleep(0.01)
             self._record(step)
@@ -76,10 +75,14 @@ class FakeRound:
             (self._folder / "cancelled").touch()
         job.advance("work", share)
 
+    def _done(self) -> int:
+        log = self._folder / "log"
+        if self._rules.keys() & {"exit", "kill"} or not log.exists():
+            return 0
+        return int(log.read_text().splitlines()[-1].split()[0])
+
     def _record(self, step: int) -> None:
-        temporary = self._folder / "step.new"
-        temporary.write_text(str(step))
-        temporary.replace(self._folder / "step")
+        """By one write, before or after which it may be killed: a second file could be a step ahead of the first."""
         with (self._folder / "log").open("a") as log:
             log.write(f"{step} {os.getpid()} {os.nice(0)} {os.environ['OMP_NUM_THREADS']}\n")
 
@@ -88,10 +91,8 @@ class FakeRound:
             (self._folder / "died").touch()
             os.kill(os.getpid(), signal.SIGKILL)
         if step == self._rules.get("kill"):
-            (self._folder / "step").unlink()
             os.kill(os.getpid(), signal.SIGKILL)
         if step == self._rules.get("exit"):
-            (self._folder / "step").unlink()
             print("The last words of the round.", file=sys.stderr, flush=True)
             os._exit(3)
         if step == self._rules.get("lock"):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..core.geometry import Box, Geometry
-from ..core.pieces import Pieces, finished
+from ..core.pieces import Pieces
 from ..core.segmentation import BITS, Segmentation
 from .stored import Stored, stored_images
 from .writing import class_numbers
@@ -140,13 +140,11 @@ def read_single(node: Any, segment_id: str, grid: Geometry) -> Single:
     return Single(found, found.values[segment_id] if found else 0, grid.shape)
 
 
-def box_around(one: Single, other: Single | None = None) -> Box | None:
-    """The box of all voxels of a segment, or of those by which two segments differ; None where there is none."""
-    return finished(boxing(one, other))
-
-
 def boxing(one: Single, other: Single | None = None) -> Pieces[Box | None]:
-    """The same in pieces, between which the segments may not change."""
+    """The box of all voxels of a segment, or of those by which two segments differ; None where there is none.
+
+    In pieces, between which the segments may not change.
+    """
     both = [single.box for single in (one, other) if single is not None and single.stored is not None]
     if not both:
         return None

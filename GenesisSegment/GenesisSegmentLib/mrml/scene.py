@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from ..core.errors import GenesisError, InputError, OutputError
 from ..core.geometry import Box, Geometry
 from ..core.i18n import _
 from ..core.layers import Layer
-from ..core.pieces import Pieces, finished, steady
+from ..core.pieces import Pieces, steady
 from ..core.workflow.ports import ExportRequest, Guarded, ResultText, Reviewed, SceneParameters, SegmentState, Snapshot
 from . import proposal, surfaces
 from .accepted import ACCEPTED, patient_of, reading_reviewed, reviewed_version
@@ -60,12 +59,8 @@ class Scene:
 
     # --- the CT
 
-    def snapshot(self, volume_id: str) -> Snapshot:
-        """Copy of a CT, or the reason why it cannot be used, at once."""
-        return finished(self.copying(volume_id))
-
     def copying(self, volume_id: str) -> Pieces[Snapshot]:
-        """The same in pieces, as :func:`.copying.copying`; from the start again where the CT changes meanwhile."""
+        """Copies a CT, or says why it cannot be used; anew where it changes: :func:`.copying.copying`."""
         check_node(ct_node(self._scene, volume_id))
         return self._copying(volume_id)
 
@@ -112,12 +107,8 @@ class Scene:
 
     # --- results
 
-    def write_partial(self, snapshot: Snapshot, class_index: int, box: Box, mask: np.ndarray) -> None:
-        """Shows one finished class early, at once."""
-        finished(self.writing_partial(snapshot, class_index, box, mask))
-
     def writing_partial(self, snapshot: Snapshot, class_index: int, box: Box, mask: np.ndarray) -> Pieces[None]:
-        """The same in pieces; a CT that changed meanwhile shows nothing."""
+        """Shows one finished class early; a CT that changed meanwhile shows nothing."""
         if self.fingerprint(snapshot.node_id) != snapshot.fingerprint:
             return
         image = yield from early_image(ct_node(self._scene, snapshot.node_id), box, mask)
@@ -203,12 +194,11 @@ class Scene:
             for segment_id, segment in segments_of(node)
         )
 
-    def count_changes(self, segmentation_id: str) -> None:
-        """Counts the changed voxels of every segment anew, for the next :meth:`segments` and in the table."""
-        finished(self.counting(segmentation_id))
-
     def counting(self, segmentation_id: str) -> Pieces[None]:
-        """The same in pieces; from the start again where something changes meanwhile."""
+        """Counts the changed voxels of every segment anew, for the next :meth:`segments` and in the table.
+
+        From the start again where something changes meanwhile.
+        """
 
         def version() -> Hashable:
             return changes_version(self._voxels_of(segmentation_id))
@@ -236,12 +226,8 @@ class Scene:
         segment_of(node, segment_id)
         self._guard.mark(node, segment_id, lambda segment: set_reviewed(segment, is_reviewed))
 
-    def guard(self, segmentation_id: str, is_in_editor: bool = True) -> Guarded:
-        """Keeps locked and reviewed segments as they were, at once; see :mod:`.guard`."""
-        return finished(self.guarding(segmentation_id, is_in_editor))
-
     def guarding(self, segmentation_id: str, is_in_editor: bool) -> Pieces[Guarded]:
-        """The same in pieces."""
+        """Keeps locked and reviewed segments as they were; see :mod:`.guard`."""
         save_state = None if is_in_editor else self._editor.save_state
         yield from self._guard.looking(self._voxels_of(segmentation_id), save_state)
         return self._guard.report()
@@ -261,17 +247,15 @@ class Scene:
         """A local change, as :meth:`.editing.Editor.write`."""
         return self._editor.write(self._voxels_of(segmentation_id), segment_id, edit)
 
-    def reset_to_proposal(self, segmentation_id: str, segment_id: str) -> None:
-        """Gives a segment the model's voxels back, at once; one step of undo.
+    def resetting(self, segmentation_id: str, segment_id: str) -> Pieces[None]:
+        """Gives a segment the model's voxels back; one step of undo.
+
+        From the start again where something changes meanwhile.
 
         Raises:
             LockedError: the segment is locked or reviewed.
             InputError: no model proposed it.
         """
-        finished(self.resetting(segmentation_id, segment_id))
-
-    def resetting(self, segmentation_id: str, segment_id: str) -> Pieces[None]:
-        """The same in pieces; from the start again where something changes meanwhile."""
 
         def begin() -> Pieces[None]:
             node = self._voxels_of(segmentation_id)
@@ -289,12 +273,11 @@ class Scene:
         """Shows or hides what the model proposed, as outlines."""
         proposal.show_proposal(segmentation_node(self._scene, segmentation_id), is_shown)
 
-    def show_difference(self, segmentation_id: str, segment_id: str) -> None:
-        """Shows what was added to and taken from the proposal of a segment, at once."""
-        finished(self.showing_difference(segmentation_id, segment_id))
-
     def showing_difference(self, segmentation_id: str, segment_id: str) -> Pieces[None]:
-        """The same in pieces; from the start again where something changes meanwhile."""
+        """Shows what was added to and taken from the proposal of a segment.
+
+        From the start again where something changes meanwhile.
+        """
         yield from steady(
             lambda: changes_version(self._voxels_of(segmentation_id)),
             lambda: proposal.showing_difference(self._voxels_of(segmentation_id), segment_id),
@@ -318,12 +301,11 @@ class Scene:
 
     # --- out
 
-    def overlapping(self, segmentation_id: str) -> tuple[tuple[int, int], ...]:
-        """Pairs of classes that share voxels, each pair ascending."""
-        return finished(self.finding_overlaps(segmentation_id))
-
     def finding_overlaps(self, segmentation_id: str) -> Pieces[tuple[tuple[int, int], ...]]:
-        """The same in pieces; from the start again where something changes meanwhile."""
+        """Pairs of classes that share voxels, each pair ascending.
+
+        From the start again where something changes meanwhile.
+        """
 
         def version() -> Hashable:
             return voxels_version(self._voxels_of(segmentation_id))
@@ -359,11 +341,6 @@ class Scene:
 
         _version, export = yield from steady(lambda: changes_version(self._voxels_of(segmentation_id)), begin)
         return export
-
-    def export(self, segmentation_id: str, volume_id: str, request: ExportRequest) -> tuple[Path, ...]:
-        """Writes the files at once."""
-        export = finished(self.preparing_export(segmentation_id, volume_id, request))
-        return finished(export.writing(lambda _text, _fraction: None))
 
     # --- what was accepted
 

@@ -14,6 +14,7 @@ import slicer.util
 from ...core.classes import class_table
 from ...core.geometry import Box
 from ...core.layers import Layer
+from ...core.pieces import finished
 from ..editing import Edit
 from ..nodes import remove_node
 from ..reading import read_segmentation
@@ -31,7 +32,7 @@ def whole_results(shape: Shape) -> list[Row]:
     """Writing all 32 classes, and reading them back; what is read is compared with what was written."""
     stage = Stage(shape)
     scene, volume = stage.scene, stage.volume
-    snapshot = scene.snapshot(volume.GetID())
+    snapshot = finished(scene.copying(volume.GetID()))
     node_id, write = timed(lambda: scene.write_result(snapshot, stage.layers, TEXT, []))
     node = stage.mrml.GetNodeByID(node_id)
     found, read = least(lambda: read_segmentation(node, placement(volume).geometry))
@@ -52,7 +53,7 @@ def local_writes(shape: Shape) -> list[Row]:
     few = np.asfortranarray(np.where(stage.labels <= _EDITED, stage.labels, 0), np.uint8)
     layers = (Layer(few, tuple(range(1, _EDITED + 1))),)
     scene = stage.scene
-    node_id = scene.write_result(scene.snapshot(stage.volume.GetID()), layers, TEXT, [])
+    node_id = scene.write_result(finished(scene.copying(stage.volume.GetID())), layers, TEXT, [])
     rows = []
     for name, removes in (("adding to", False), ("adding to and removing from", True)):
         costs = []
@@ -72,7 +73,7 @@ def local_writes(shape: Shape) -> list[Row]:
 def memory(shape: Shape) -> list[Row]:
     """Peak of a process that writes a result, beyond what it held before and the labels themselves."""
     stage = Stage(shape)
-    snapshot = stage.scene.snapshot(stage.volume.GetID())
+    snapshot = finished(stage.scene.copying(stage.volume.GetID()))
     name = "32 classes into the scene, memory above the labels"
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forgets the peak so far
