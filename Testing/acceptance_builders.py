@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +88,15 @@ def _classes(shape: tuple[int, int, int]) -> tuple[AcceptedClass, ...]:
         AcceptedClass("soft tissue sarcoma", spleen & liver),
         AcceptedClass("gall_bladder", np.zeros(shape, bool), spleen),
     )
+
+
+@contextmanager
+def rewriting(path: Path, sealed: str | None = None) -> Iterator[dict[str, bytes]]:
+    """The members of an archive, to be changed; it then states the checksum of the member ``sealed`` anew."""
+    with zipfile.ZipFile(path) as archive:
+        comment, members = archive.comment, {name: archive.read(name) for name in archive.namelist()}
+    yield members
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        archive.comment = hashlib.sha256(members[sealed]).hexdigest().encode() if sealed else comment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -15,12 +16,14 @@ from GenesisSegmentLib.core.geometry import Box
 from GenesisSegmentLib.core.identity import hashed
 from GenesisSegmentLib.core.jobs import Job
 from GenesisSegmentLib.core.outbox import StoredAcceptance
+from GenesisSegmentLib.core.resources import resource
 from GenesisSegmentLib.core.volume import Source, Volume
 from GenesisSegmentLib.engine.learning.evaluation import Found
 from GenesisSegmentLib.engine.learning.recipe import Learned, LearningRecipe
 from GenesisSegmentLib.engine.learning.round import Surroundings
 from GenesisSegmentLib.engine.learning.round_folder import RoundFolders
 from GenesisSegmentLib.engine.learning.teaching import Lesson, Taught
+from GenesisSegmentLib.engine.learning.version_files import STEM
 from GenesisSegmentLib.engine.learning.versions import VersionStore
 from GenesisSegmentLib.engine.models.catalogue import load_catalogue
 from GenesisSegmentLib.engine.models.resolved import ResolvedModel
@@ -88,6 +91,14 @@ def a_store(
                 replace(stored, acceptance=replace(stored.acceptance, id=f"a{number}-{n}" if n else f"a{number}"))
             )
     return store
+
+
+def write_shipped_starter(network: object, facts: object, folder: Path) -> Path:
+    """The shipped starter in the place of the file of what was learned, whose writing is tested elsewhere."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for suffix in (".json", ".onnx"):
+        shutil.copyfile(resource(f"Models/genesis_starter{suffix}"), folder / f"{STEM}{suffix}")
+    return folder / f"{STEM}.onnx"
 
 
 def teach_nothing(lesson: Lesson, job: Job, gate: Callable[[], None], on_step: Callable[[int, float], None]) -> Taught:

@@ -417,6 +417,14 @@ class Bench:
         self.finish(self.run())
 
 
+def reviewing_bench() -> Bench:
+    """A controller that shows a result, and a scene that has not been asked anything since."""
+    bench = Bench()
+    bench.reviewing()
+    bench.scene.calls.clear()
+    return bench
+
+
 def result_of(command: Segment, **changes) -> Result:
     classes = command.classes or ()
     rows = (MeasurementRow(classes[0], "x", None, 4, 0.1, 40.0, 5.0, False),) if classes else ()

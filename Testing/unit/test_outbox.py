@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import importlib
 import json
 import os
@@ -21,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import GenesisSegmentLib
-from acceptance_builders import MODEL, PATIENT, SALT, SERIES, acceptance, oblique, of_two_models, volume
+from acceptance_builders import MODEL, PATIENT, SALT, SERIES, acceptance, oblique, of_two_models, rewriting, volume
 from GenesisSegmentLib.core import files
 from GenesisSegmentLib.core.corrections import Acceptance, AcceptedClass
 from GenesisSegmentLib.core.errors import InputError, OutputError, ResourceError
@@ -29,6 +28,7 @@ from GenesisSegmentLib.core.geometry import Geometry
 from GenesisSegmentLib.core.identity import hashed
 from GenesisSegmentLib.core.outbox import NewerFormatError, Outbox, StoredAcceptance
 
+HEADER = "correction.json"
 LIBRARY = Path(GenesisSegmentLib.__file__).parents[1]
 needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs signals and limits that Windows lacks")
 
@@ -174,16 +174,11 @@ def test_a_file_in_which_any_byte_was_changed_is_refused_or_means_the_same(outbo
     assert harmless < len(whole) // 4  # times and attributes of members, which nobody reads
 
 
-@pytest.mark.parametrize("name", ["voxels.i2", "mask-1.bits", "correction.json"])
+@pytest.mark.parametrize("name", ["voxels.i2", "mask-1.bits", HEADER])
 def test_a_member_that_was_exchanged_is_refused_though_the_archive_is_sound(outbox, name):
     path = outbox.put(acceptance())
-    with zipfile.ZipFile(path) as archive:
-        comment, members = archive.comment, {n: archive.read(n) for n in archive.namelist()}
-    members[name] = members[name].replace(b"Erase", b"Paint") if name == "correction.json" else members[name][::-1]
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.comment = comment
-        for member, content in members.items():
-            archive.writestr(member, content)
+    with rewriting(path) as members:
+        members[name] = members[name].replace(b"Erase", b"Paint") if name == HEADER else members[name][::-1]
     with pytest.raises(InputError, match=f"{name} has another checksum"):
         outbox.read(path)
 
@@ -191,13 +186,8 @@ def test_a_member_that_was_exchanged_is_refused_though_the_archive_is_sound(outb
 @pytest.mark.parametrize("what", ["case", "patient"])
 def test_a_file_whose_case_or_patient_is_no_hash_is_refused(outbox, what):
     path = outbox.put(acceptance())
-    with zipfile.ZipFile(path) as archive:
-        members = {n: archive.read(n) for n in archive.namelist()}
-    members["correction.json"] = json.dumps({**json.loads(members["correction.json"]), what: "../../victim"}).encode()
-    with zipfile.ZipFile(path, "w") as archive:
-        for member, content in members.items():
-            archive.writestr(member, content)
-        archive.comment = hashlib.sha256(members["correction.json"]).hexdigest().encode()
+    with rewriting(path, HEADER) as members:
+        members[HEADER] = json.dumps({**json.loads(members[HEADER]), what: "../../victim"}).encode()
     with pytest.raises(InputError, match="no hashes"):
         outbox.read(path)
 
@@ -205,16 +195,11 @@ def test_a_file_whose_case_or_patient_is_no_hash_is_refused(outbox, what):
 @pytest.mark.parametrize("change", ["without a member", "with one more"])
 def test_an_archive_with_other_members_is_refused(outbox, change):
     path = outbox.put(acceptance())
-    with zipfile.ZipFile(path) as archive:
-        comment, members = archive.comment, {n: archive.read(n) for n in archive.namelist()}
-    if change == "with one more":
-        members["notes.txt"] = b"?"
-    else:
-        del members["mask-2.bits"]
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.comment = comment
-        for member, content in members.items():
-            archive.writestr(member, content)
+    with rewriting(path) as members:
+        if change == "with one more":
+            members["notes.txt"] = b"?"
+        else:
+            del members["mask-2.bits"]
     with pytest.raises(InputError, match="missing or foreign"):
         outbox.read(path)
 
@@ -264,16 +249,11 @@ def test_each_class_keeps_the_model_that_proposed_it(outbox):
 
 def test_a_file_of_a_version_that_kept_one_model_for_all_classes_is_read(outbox):
     path = outbox.put(of_two_models())
-    with zipfile.ZipFile(path) as archive:
-        members = {n: archive.read(n) for n in archive.namelist()}
-    header = json.loads(members["correction.json"])
-    for each in header["classes"]:
-        del each["model"], each["model_sha256"]
-    members["correction.json"] = json.dumps(header).encode()
-    with zipfile.ZipFile(path, "w") as archive:
-        for member, content in members.items():
-            archive.writestr(member, content)
-        archive.comment = hashlib.sha256(members["correction.json"]).hexdigest().encode()
+    with rewriting(path, HEADER) as members:
+        header = json.loads(members[HEADER])
+        for each in header["classes"]:
+            del each["model"], each["model_sha256"]
+        members[HEADER] = json.dumps(header).encode()
     kept = outbox.read(path).acceptance
     assert kept.model == MODEL
     assert [c.model for c in kept.classes] == ["", "", ""]

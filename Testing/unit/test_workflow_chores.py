@@ -9,7 +9,7 @@ from GenesisSegmentLib.core.pieces import ALONE, finished, steady
 from GenesisSegmentLib.core.protocol import Segment
 from GenesisSegmentLib.core.workflow.chores import Chores
 from GenesisSegmentLib.core.workflow.states import State
-from workflow_fakes import Bench, FakeClock
+from workflow_fakes import FakeClock, reviewing_bench
 
 BUDGET_S = 0.016
 PIECE_S, PIECES = 0.003, 20
@@ -17,9 +17,7 @@ PIECE_S, PIECES = 0.003, 20
 
 @pytest.fixture
 def bench():
-    bench = Bench()
-    bench.reviewing()
-    bench.scene.calls.clear()
+    bench = reviewing_bench()
     bench.scene.piece_s, bench.scene.pieces = PIECE_S, PIECES
     return bench
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import pytest
 
 from GenesisSegmentLib.core.workflow.states import State
-from workflow_fakes import Bench
+from workflow_fakes import reviewing_bench
 
 
 @pytest.fixture
 def bench():
-    bench = Bench()
-    bench.reviewing()
-    return bench
+    return reviewing_bench()
 
 
 @pytest.fixture

@@ -8,15 +8,12 @@ import pytest
 
 from GenesisSegmentLib.core.workflow.ports import Guarded
 from GenesisSegmentLib.core.workflow.states import State
-from workflow_fakes import Bench, segment_state
+from workflow_fakes import Bench, reviewing_bench, segment_state
 
 
 @pytest.fixture
 def bench() -> Bench:
-    bench = Bench()
-    bench.reviewing()
-    bench.scene.calls.clear()
-    return bench
+    return reviewing_bench()
 
 
 def row(bench, segment_id):

@@ -7,15 +7,12 @@ from dataclasses import replace
 import pytest
 
 from GenesisSegmentLib.core.workflow.states import State
-from workflow_fakes import Bench
+from workflow_fakes import Bench, reviewing_bench
 
 
 @pytest.fixture
 def bench() -> Bench:
-    bench = Bench()
-    bench.reviewing()
-    bench.scene.calls.clear()
-    return bench
+    return reviewing_bench()
 
 
 SURFACES_NOTE = "3D was put away before the structures changed: press Update 3D to see them as they are now."

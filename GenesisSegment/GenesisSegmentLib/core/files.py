@@ -126,7 +126,7 @@ def move_new(folder: Path, target: Path, stem: str) -> tuple[Path, ...]:
     """
     target.mkdir(exist_ok=True)
     entries = sorted(folder.iterdir())
-    renamed = ([target / (new + entry.name.removeprefix(stem)) for entry in entries] for new in _numbered(stem))
+    renamed = ([target / (new + entry.name.removeprefix(stem)) for entry in entries] for new in numbered(stem))
     places = next(places for places in renamed if not any(os.path.lexists(place) for place in places))
     moved: list[Path] = []
     try:
@@ -140,7 +140,8 @@ def move_new(folder: Path, target: Path, stem: str) -> tuple[Path, ...]:
     return tuple(file for place in places for file in ([place] if place.is_file() else sorted(place.rglob("*"))))
 
 
-def _numbered(stem: str) -> Iterator[str]:
+def numbered(stem: str) -> Iterator[str]:
+    """``stem``, then that with 2, 3, ... behind it, without end."""
     yield stem
     yield from (f"{stem}_{number}" for number in count(2))
 

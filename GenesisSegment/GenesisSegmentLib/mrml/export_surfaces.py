@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
-from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import vtk
 
 from ..core.classes import class_table
 from ..core.errors import InputError
-from ..core.files import safe_name
+from ..core.files import numbered, safe_name
 from ..core.i18n import _
 from ..core.pieces import ALONE, Pieces
 from .arrays import label_image
@@ -116,8 +115,7 @@ def writing_gltf(copy: SegmentsCopy, surfaces: Sequence[Surface], folder: Path, 
 
 def _free_name(name: str, taken: Set[str]) -> str:
     """``name``, or that with a number. Windows and macOS take "Liver" and "liver" for one: ``taken`` are casefolded."""
-    names = chain([name], (f"{name}_{number}" for number in count(2)))
-    return next(free for free in names if free.casefold() not in taken)
+    return next(free for free in numbered(name) if free.casefold() not in taken)
 
 
 def _surface_of(image: Any, copy: SegmentsCopy) -> Any:

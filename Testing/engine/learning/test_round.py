@@ -18,10 +18,17 @@ from GenesisSegmentLib.core.rounds import ENDED, GateRule
 from GenesisSegmentLib.engine.learning import round as rounds
 from GenesisSegmentLib.engine.learning.round import RoundRequest, abandon, corrected, run_round
 from GenesisSegmentLib.engine.learning.round_folder import RoundFolders
-from GenesisSegmentLib.engine.learning.version_files import STEM
 from GenesisSegmentLib.engine.store import CaseStore
 from GenesisSegmentLib.engine.store.records import Correction, TrainingRecord
-from round_builders import KIDNEYS, a_store, an_acceptance, models_that_shift, surroundings, teach_nothing
+from round_builders import (
+    KIDNEYS,
+    a_store,
+    an_acceptance,
+    models_that_shift,
+    surroundings,
+    teach_nothing,
+    write_shipped_starter,
+)
 
 EASY = RoundRequest(steps=2, budget_s=0, device="cpu", rule=GateRule(needed=1, level=0.5))
 """One patient is enough to be promoted."""
@@ -44,16 +51,7 @@ def store(made, tmp_path):
 
 @pytest.fixture(autouse=True)
 def quick_files(monkeypatch):
-    """The shipped starter in the place of the file of what was learned: writing that is tested elsewhere."""
-    from GenesisSegmentLib.core.resources import resource
-
-    def write(network, facts, folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for suffix in (".json", ".onnx"):
-            shutil.copyfile(resource(f"Models/genesis_starter{suffix}"), folder / f"{STEM}{suffix}")
-        return folder / f"{STEM}.onnx"
-
-    monkeypatch.setattr(rounds, "write_network", write)
+    monkeypatch.setattr(rounds, "write_network", write_shipped_starter)
 
 
 def run(store, tmp_path, request=EASY, job=None, **changes):

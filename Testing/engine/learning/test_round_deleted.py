@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from GenesisSegmentLib.core.jobs import Job
-from GenesisSegmentLib.core.resources import resource
 from GenesisSegmentLib.core.rounds import GateRule
 from GenesisSegmentLib.engine.learning import round as rounds
 from GenesisSegmentLib.engine.learning.evaluation import Found
 from GenesisSegmentLib.engine.learning.proving import Proving
 from GenesisSegmentLib.engine.learning.round import RoundRequest, run_round
-from GenesisSegmentLib.engine.learning.version_files import STEM
 from GenesisSegmentLib.engine.store import CaseStore
-from round_builders import a_store, models_that_shift, surroundings
+from round_builders import a_store, models_that_shift, surroundings, write_shipped_starter
 
 EASY = RoundRequest(steps=2, budget_s=0, device="cpu", rule=GateRule(needed=1, level=0.5))
 
@@ -31,15 +28,7 @@ def store(tmp_path):
 
 @pytest.fixture(autouse=True)
 def quick_files(monkeypatch):
-    """The shipped starter in the place of the file of what was learned."""
-
-    def write(network, facts, folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        for suffix in (".json", ".onnx"):
-            shutil.copyfile(resource(f"Models/genesis_starter{suffix}"), folder / f"{STEM}{suffix}")
-        return folder / f"{STEM}.onnx"
-
-    monkeypatch.setattr(rounds, "write_network", write)
+    monkeypatch.setattr(rounds, "write_network", write_shipped_starter)
 
 
 def judge(store: CaseStore, split: str) -> str:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import zipfile
 from dataclasses import replace
 
 import pytest
 
+from acceptance_builders import rewriting
 from GenesisSegmentLib.core.errors import InputError, OutputError
 from GenesisSegmentLib.core.identity import hashed
 from GenesisSegmentLib.core.outbox import Outbox
 from GenesisSegmentLib.engine.store import CaseStore
 from store_builders import as_nifti, same_masks, stored
+
+MANIFEST = "manifest.json"
 
 
 @pytest.fixture
@@ -102,24 +104,12 @@ def test_the_salt_does_not_travel(tmp_path, full_archive):
 def test_a_damaged_archive_is_refused_and_adds_nothing(store, full_archive, what):
     content = full_archive.read_bytes()
     if what == "mask":
-        with zipfile.ZipFile(full_archive) as archive:
-            members = {name: archive.read(name) for name in archive.namelist()}
-            comment = archive.comment
-        names = [name for name in members if name.startswith("blobs/")]
-        members[names[0]] = members[names[1]]  # a sound file under the name of another
-        with zipfile.ZipFile(full_archive, "w") as archive:
-            for name, data in members.items():
-                archive.writestr(name, data)
-            archive.comment = comment
+        with rewriting(full_archive) as members:
+            names = [name for name in members if name.startswith("blobs/")]
+            members[names[0]] = members[names[1]]  # a sound file under the name of another
     elif what == "manifest":
-        with zipfile.ZipFile(full_archive) as archive:
-            members = {name: archive.read(name) for name in archive.namelist()}
-            comment = archive.comment
-        members["manifest.json"] = members["manifest.json"].replace(b'"holdout"', b'"train"')
-        with zipfile.ZipFile(full_archive, "w") as archive:
-            for name, data in members.items():
-                archive.writestr(name, data)
-            archive.comment = comment
+        with rewriting(full_archive) as members:
+            members[MANIFEST] = members[MANIFEST].replace(b'"holdout"', b'"train"')
     elif what == "end":
         full_archive.write_bytes(content[:-200])
     elif what == "other file":
@@ -136,13 +126,8 @@ def test_a_damaged_archive_is_refused_and_adds_nothing(store, full_archive, what
 
 
 def test_an_archive_of_a_newer_version_is_refused(store, full_archive):
-    with zipfile.ZipFile(full_archive) as archive:
-        manifest = json.loads(archive.read("manifest.json"))
-    manifest["format"] = 99
-    document = json.dumps(manifest).encode()
-    with zipfile.ZipFile(full_archive, "w") as archive:
-        archive.writestr("manifest.json", document)
-        archive.comment = hashlib.sha256(document).hexdigest().encode()
+    with rewriting(full_archive, MANIFEST) as members:
+        members[MANIFEST] = json.dumps({**json.loads(members[MANIFEST]), "format": 99}).encode()
     with pytest.raises(InputError, match="newer version"):
         store.import_archive(full_archive)
 
@@ -150,18 +135,13 @@ def test_an_archive_of_a_newer_version_is_refused(store, full_archive):
 @pytest.mark.parametrize("what", ["case", "patient", "split"])
 @pytest.mark.parametrize("name", ["../../victim", "", "A" * 64, "a" * 64 + "\n"])
 def test_an_archive_whose_names_would_lead_to_other_folders_is_refused(store, full_archive, what, name):
-    with zipfile.ZipFile(full_archive) as archive:
-        members = {member: archive.read(member) for member in archive.namelist()}
-    manifest = json.loads(members["manifest.json"])
-    if what != "case":
-        manifest["splits"][name] = "train"
-    if what != "split":
-        manifest["entries"][0][what] = name  # the digests of acceptances leave both out
-    members["manifest.json"] = json.dumps(manifest).encode()
-    with zipfile.ZipFile(full_archive, "w") as archive:
-        for member, content in members.items():
-            archive.writestr(member, content)
-        archive.comment = hashlib.sha256(members["manifest.json"]).hexdigest().encode()
+    with rewriting(full_archive, MANIFEST) as members:
+        manifest = json.loads(members[MANIFEST])
+        if what != "case":
+            manifest["splits"][name] = "train"
+        if what != "split":
+            manifest["entries"][0][what] = name  # the digests of acceptances leave both out
+        members[MANIFEST] = json.dumps(manifest).encode()
     with pytest.raises(InputError, match="damaged"):
         store.import_archive(full_archive)
     assert store.cases() == ()
