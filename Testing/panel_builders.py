@@ -18,6 +18,7 @@ from GenesisSegmentLib.core.workflow.view import (
     CorrectPart,
     ExportPart,
     LearnPart,
+    PromptPart,
     ReviewRow,
     ScoreRow,
     SegmentPart,
@@ -41,6 +42,7 @@ COMMANDS = (
     *("scene_about_to_close", "scene_closed", "scene_loaded", "segmentation_edited"),
     *("accept", "show_learn", "install_learning", "learn", "pause_learning", "stop_learning"),
     *("set_automatic", "use_version", "go_back"),
+    *("choose_tool", "set_adding", "draw", "give_up_prompt", "propagate", "take_offer"),
 )
 
 
@@ -155,6 +157,18 @@ def correct_part(**changes: Any) -> CorrectPart:
     """Nothing to correct."""
     no = Control(False, NO_RESULT)
     return replace(CorrectPart((), NO_RESULT, no, no, no, no, ""), **changes)
+
+
+def prompting(**changes: Any) -> PromptPart:
+    """Tools that can be taken."""
+    tips = {"point": "Click.", "scribble": "Draw a line.", "lasso": "Draw round.", "rectangle": "Drag.", "box": "Drag."}
+    plain = PromptPart(
+        tools=tuple((tool, Control(True, tip)) for tool, tip in tips.items()),
+        add=Control(True, "What you draw is added.", is_checked=True),
+        add_text="Add",
+        propagate=Control(False, "Draw some prompts first."),
+    )
+    return replace(plain, **changes)
 
 
 def reviewing(**changes: Any) -> CorrectPart:
@@ -295,6 +309,7 @@ _VIEWS: dict[State, Any] = {
         strip("7 segments in 48 s on the CPU.", "good"),
         segment=segment_part(segment=Control(True, "Segments the CT again."), estimate=_ESTIMATE),
         correct=reviewing(),
+        prompt=prompting(),
         export=exportable(),
     ),
     State.CORRECTING: lambda: _plain(

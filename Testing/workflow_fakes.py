@@ -23,6 +23,7 @@ from GenesisSegmentLib.core.protocol import (
     Partial,
     Progress,
     Ready,
+    Refine,
     Result,
     Segment,
     SelfTest,
@@ -78,6 +79,8 @@ class FakeScene:
         self.results: dict[str, str] = {}
         self.rows: dict[str, list[SegmentState]] = {}
         self.overlaps: tuple[tuple[int, int], ...] = ()
+        self.versions: dict[str, int] = {}
+        """How often voxels were changed."""
         self.parameters = SceneParameters()
         self.calls: list[tuple] = []
         self.written: list[tuple[str, str]] = []
@@ -189,6 +192,33 @@ class FakeScene:
     def set_visible(self, segmentation_id, segment_id, is_visible) -> None:
         self._change(segmentation_id, segment_id, is_visible=is_visible)
 
+    def version(self, segmentation_id):
+        self._refuse("version")
+        return self.versions.get(segmentation_id, 0), tuple(self.rows[segmentation_id])
+
+    def reading_surroundings(self, segmentation_id, segment_id, box) -> Pieces[np.ndarray]:
+        yield from self._in_pieces()
+        self._refuse("surroundings")
+        self.calls.append(("surroundings", segment_id, box))
+        return np.ones(box.shape, np.uint8)
+
+    def redrawing(self, segmentation_id, segment_id, box, mask) -> Pieces[None]:
+        yield from self._in_pieces()
+        self._refuse("redrawing")
+        self.calls.append(("redraw", segment_id, box, int(mask.sum())))
+        self.change_voxels(segmentation_id)
+
+    def change_voxels(self, segmentation_id) -> None:
+        self.versions[segmentation_id] = self.versions.get(segmentation_id, 0) + 1
+
+    def showing_preview(self, segmentation_id, box, mask) -> Pieces[None]:
+        yield from self._in_pieces()
+        self._refuse("showing_preview")
+        self.calls.append(("show_preview", box))
+
+    def hide_preview(self, segmentation_id) -> None:
+        self.calls.append(("hide_preview", segmentation_id))
+
     def resetting(self, segmentation_id, segment_id) -> Pieces[None]:
         yield from self._in_pieces()
         self._refuse("resetting")
@@ -267,6 +297,8 @@ class ScriptedWorker:
         self.handed: list[tuple[str, str]] = []
         self.cancelled: list[str] = []
         self.released: list[str] = []
+        self.held: list[tuple[int, ...]] = []
+        """Shapes of the boxes that prompts are about."""
         self.stopped = self.closed = 0
         self.is_prompt = True
         self.devices = (CPU,)
@@ -291,7 +323,7 @@ class ScriptedWorker:
             return Estimated(command.id, *self.estimate, self.devices[-1].name)
         if isinstance(command, SelfTest):
             return Tested(command.id, True, "cpu", 0.5, ("The model works on the processor.",))
-        return None if isinstance(command, Segment) else Done(command.id)
+        return None if isinstance(command, (Refine, Segment)) else Done(command.id)
 
     def send_volume(self, volume, fingerprint) -> str:
         job = new_id()
@@ -310,6 +342,11 @@ class ScriptedWorker:
     def layers(self, result):
         self.released.append(result.id)
         return tuple(Layer(np.zeros(SHAPE, dtype=np.uint8), layer.classes) for layer in result.layers)
+
+    def holding(self, bits) -> Pieces[str]:
+        yield
+        self.held.append(bits.shape)
+        return f"held-{len(self.held)}"
 
     def mask(self, partial):
         if partial.file == "gone":

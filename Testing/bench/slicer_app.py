@@ -15,7 +15,7 @@ from typing import Any
 from PySide6 import QtCore, QtWidgets
 from PySide6.QtCore import Property, QObject, Signal
 
-from . import core_io, packaging_stand_in, qmrml_widgets, qt_adaptor, scripted_module, segment_widgets
+from . import core_io, packaging_stand_in, qmrml_widgets, qt_adaptor, scripted_module, segment_widgets, slice_views
 from .standin import StandIn
 
 VERSION = (5, 12, 3)
@@ -41,7 +41,7 @@ class qSlicerModuleManager(StandIn, QObject):
 
 
 class qSlicerLayoutManager(StandIn, QObject):
-    """There are no views: counts are zero, and the layout number is only kept."""
+    """Three slice views, of which nothing is drawn, and no other views; the layout number is only kept."""
 
     layoutChanged = Signal(int)
     layout = Property(int, lambda self: self._layout, lambda self, value: self.setLayout(value))
@@ -50,6 +50,7 @@ class qSlicerLayoutManager(StandIn, QObject):
     def __init__(self, parent=None):
         super().__init__(parent)
         self._layout = 1
+        self._slices = {}
 
     def setLayout(self, layout):
         """Keep the number and tell."""
@@ -58,11 +59,14 @@ class qSlicerLayoutManager(StandIn, QObject):
             self.layoutChanged.emit(layout)
 
     def sliceViewNames(self):
-        """Names of the slice views: none."""
-        return ()
+        """Names of the slice views."""
+        return slice_views.NAMES
 
     def sliceWidget(self, name):
-        """None: there are no views."""
+        """The view of that name, made when it is first asked for."""
+        if name in slice_views.NAMES and name not in self._slices:
+            self._slices[name] = slice_views.qMRMLSliceWidget(name)
+        return self._slices.get(name)
 
     def threeDWidget(self, index):
         """None: there are no views."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from GenesisSegmentLib.core.strokes import TOOLS
 from GenesisSegmentLib.core.workflow.class_tree import class_tree
 from GenesisSegmentLib.core.workflow.states import State
 from GenesisSegmentLib.core.workflow.view import Control
@@ -29,6 +30,8 @@ BUTTONS = [
     ("showDifferenceCheckBox", State.REVIEWING, ("show_difference", True)),
     ("update3DButton", State.REVIEWING, ("update_3d",)),
     ("exportButton", State.REVIEWING, ("export",)),
+    *((f"{tool}Button", State.REVIEWING, ("choose_tool", tool)) for tool in TOOLS),
+    ("addButton", State.REVIEWING, ("set_adding", False)),
 ]
 
 

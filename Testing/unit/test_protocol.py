@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from GenesisSegmentLib.core.errors import Cancelled, InputError
+from GenesisSegmentLib.core.prompts import Prompt
 from GenesisSegmentLib.core.protocol import (
     COMMANDS,
     EVENTS,
@@ -24,6 +25,7 @@ from GenesisSegmentLib.core.protocol import (
     encode,
     new_id,
 )
+from GenesisSegmentLib.core.refining_messages import Refine
 from GenesisSegmentLib.core.wire import LineSplitter
 
 few = settings(max_examples=30)
@@ -35,6 +37,12 @@ JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=8,
+)
+POSITIONS = st.tuples(*[st.floats(-1e6, 1e6)] * 3)
+PROMPTS = st.one_of(
+    st.builds(Prompt, st.just("point"), st.tuples(POSITIONS), st.booleans(), st.floats(0, 100)),
+    st.builds(Prompt, st.sampled_from(("scribble", "lasso")), st.lists(POSITIONS, max_size=3).map(tuple)),
+    st.builds(Prompt, st.just("box"), st.tuples(*[POSITIONS] * 4), st.booleans()),
 )
 
 
@@ -58,6 +66,8 @@ def values(hint: object) -> st.SearchStrategy:
 
 
 def instances(cls: type) -> st.SearchStrategy:
+    if cls is Prompt:
+        return PROMPTS
     hints = typing.get_type_hints(cls)
     return st.builds(cls, **{field.name: values(hints[field.name]) for field in dataclasses.fields(cls)})
 
@@ -117,7 +127,7 @@ def test_other_version_is_refused_with_a_remedy(version):
     assert refusal.remedy
 
 
-@pytest.mark.parametrize("name", ["refine", "accept", "unlearn", "", None, 3, ["hello"], "x" * 1000])
+@pytest.mark.parametrize("name", ["correct", "accept", "unlearn", "", None, 3, ["hello"], "x" * 1000])
 def test_unknown_type_is_answered_with_an_error_of_its_own(name):
     refusal = decode(json.dumps({"v": VERSION, "type": name, "id": "job"}).encode())
     assert isinstance(refusal, Failure)
@@ -205,3 +215,12 @@ def test_memory_of_an_endless_line_stays_small():
 def test_heartbeat_and_done_need_no_more_than_their_names():
     assert decode(b'{"v":1,"type":"heartbeat","id":"","state":"idle"}') == Heartbeat("", "idle")
     assert decode(b'{"v":1,"type":"done","id":"a"}') == Done("a")
+
+
+def test_a_prompt_that_is_none_is_answered_with_what_is_wrong_with_it():
+    line = json.loads(encode(Refine("job", "ct", (0, 0, 0), (1, 1, 1), "file", (Prompt("point", ((1, 2, 3),)),))))
+    line["prompts"][0]["points"] = []
+    refusal = decode(json.dumps(line).encode())
+    assert isinstance(refusal, Failure)
+    assert (refusal.id, refusal.code) == ("job", "protocol")
+    assert "1 positions, not 0" in refusal.what

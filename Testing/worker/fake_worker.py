@@ -32,10 +32,11 @@ from pathlib import Path
 
 import numpy as np
 
-from GenesisSegmentLib.core.bulk import read_volume, write_layers, write_mask
+from GenesisSegmentLib.core.bulk import read_mask, read_volume, write_layers, write_mask
 from GenesisSegmentLib.core.errors import Cancelled, GenesisError
-from GenesisSegmentLib.core.geometry import Geometry
+from GenesisSegmentLib.core.geometry import Box, Geometry
 from GenesisSegmentLib.core.layers import pack_layers
+from GenesisSegmentLib.core.prompts import told
 from GenesisSegmentLib.core.protocol import (
     VERSION,
     Cancel,
@@ -53,6 +54,8 @@ from GenesisSegmentLib.core.protocol import (
     Partial,
     Progress,
     Ready,
+    Refine,
+    Refined,
     Result,
     Segment,
     SelfTest,
@@ -61,6 +64,7 @@ from GenesisSegmentLib.core.protocol import (
     decode,
     encode,
 )
+from GenesisSegmentLib.core.refining_messages import CLOSED, SEGMENT
 from GenesisSegmentLib.core.reports import DeviceInfo, LayerFile, MeasurementRow, ModelInfo, Package
 from GenesisSegmentLib.core.segmentation import BITS, Segmentation, class_boxes
 from GenesisSegmentLib.core.wire import LineSplitter
@@ -205,7 +209,26 @@ class FakeWorker:
             return Models(command.id, (a_model(),))
         if isinstance(command, Segment):
             return self._segment(command)
+        if isinstance(command, Refine):
+            return self._refine(command)
         return Done(command.id)
+
+    def _refine(self, command: Refine) -> Event:
+        """Takes prompts by their word: what they cover, and nothing else."""
+        loaded = self._volumes[command.volume]
+        geometry = read_volume(Path(loaded.folder), loaded.fingerprint).geometry
+        box = Box(command.start, command.stop)
+        bits = read_mask(Path(command.file), box)
+        before, closed = (bits & SEGMENT) != 0, (bits & CLOSED) != 0
+        said = told(command.prompts, geometry, box)
+        after = (before | (said.inside & ~closed)) & ~said.outside
+        changed = Box.around(before != after)
+        if changed is None:
+            return Refined(command.id, (0, 0, 0), (0, 0, 0), "")
+        file = Path(command.folder) / "refined.u1"
+        write_mask(file, after[changed.slices])
+        start, stop = (tuple(a + b for a, b in zip(box.start, e, strict=True)) for e in (changed.start, changed.stop))
+        return Refined(command.id, start, stop, str(file))
 
     def _segment(self, command: Segment) -> Event:
         loaded = self._volumes.get(command.volume)

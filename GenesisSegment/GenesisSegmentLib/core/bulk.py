@@ -22,6 +22,7 @@ from .i18n import _
 from .jobs import Advance
 from .layers import Layer
 from .leftovers import new_folder, release, sweep, touch
+from .pieces import Pieces
 from .volume import Source, Volume
 
 _VOXELS, _HEADER = "voxels.i2", "volume.json"
@@ -161,6 +162,19 @@ def write_mask(path: Path, mask: np.ndarray) -> None:
     """
     _require_space(path.parent, mask.size)
     _write_raw(path, mask, np.dtype("u1"))
+
+
+def writing_mask(path: Path, mask: np.ndarray) -> Pieces[None]:
+    """The same in pieces, each a few megabytes, and not forced onto the disk: it is of no use after this process.
+
+    Raises:
+        OutputError: as :func:`write_mask`.
+    """
+    _require_space(path.parent, mask.size)
+    with output_errors(path), path.open("wb") as stream:
+        for planes, _fraction in _planes(mask):
+            stream.write(np.ascontiguousarray(planes.T, dtype=np.uint8).data.cast("B"))
+            yield
 
 
 def read_mask(path: Path, box: Box) -> np.ndarray:

@@ -48,6 +48,17 @@ class Box:
         stop = (min(n, s + voxels) for s, n in zip(self.stop, shape, strict=True))
         return Box(tuple(start), tuple(stop))  # type: ignore[arg-type]
 
+    def common(self, other: Box) -> Box | None:
+        """The box of the voxels that lie in both, None where there are none."""
+        start = tuple(max(ends) for ends in zip(self.start, other.start, strict=True))
+        stop = tuple(min(ends) for ends in zip(self.stop, other.stop, strict=True))
+        return Box(start, stop) if all(a < b for a, b in zip(start, stop, strict=True)) else None  # type: ignore[arg-type]
+
+    def within(self, outer: Box) -> tuple[slice, slice, slice]:
+        """The box as an index into an array of the voxels of ``outer``, which holds it."""
+        i, j, k = (slice(a - s, b - s) for a, b, s in zip(self.start, self.stop, outer.start, strict=True))
+        return i, j, k
+
     @classmethod
     def whole(cls, shape: tuple[int, int, int]) -> Box:
         """The box of all voxels of a grid."""

@@ -37,8 +37,12 @@ def pack_layers(segmentation: Segmentation, advance: Advance = lambda fraction: 
     The same segmentation always gives the same layers. Classes that overlap nothing all lie in the first. ``advance``
     is told often on the way.
     """
-    bits = segmentation.bits
-    groups = color(overlaps(bits, lambda fraction: advance(0.5 * fraction)), segmentation.classes)
+    return layers_of(segmentation.bits, segmentation.classes, advance)
+
+
+def layers_of(bits: np.ndarray, classes: Sequence[int], advance: Advance = lambda fraction: None) -> tuple[Layer, ...]:
+    """The layers of some of the classes in ``bits`` (i, j, k)."""
+    groups = color(overlaps(bits, lambda fraction: advance(0.5 * fraction)), classes)
     masks = [bit_of(*group) for group in groups]
     layers = [np.zeros_like(bits, dtype=np.uint8) for _ in groups]
     for slab, fraction in _slabs(bits):

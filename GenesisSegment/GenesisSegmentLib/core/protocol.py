@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 from .errors import Cancelled, GenesisError
 from .i18n import _
 from .learning_messages import LearningCommand, LearningEvent, Stage
+from .refining_messages import Refine, Refined
 from .reports import DeviceInfo, LayerFile, MeasurementRow, ModelInfo, Package
 from .wire import MisfitError, build, from_line, to_line
 
@@ -199,6 +200,7 @@ Command = (
     | Unload
     | Cancel
     | Shutdown
+    | Refine
     | LearningCommand
 )
 
@@ -353,7 +355,20 @@ class Failure:
         return cls(job, error.code, error.what, error.remedy, log, isinstance(error, Cancelled))
 
 
-Event = Ready | Heartbeat | Progress | Partial | Result | Estimated | Tested | Models | Done | Failure | LearningEvent
+Event = (
+    Ready
+    | Heartbeat
+    | Progress
+    | Partial
+    | Result
+    | Estimated
+    | Tested
+    | Models
+    | Done
+    | Failure
+    | Refined
+    | LearningEvent
+)
 Message = Command | Event
 IN_BETWEEN = (Heartbeat, Progress, Partial, Stage)
 """Events that do not end the command that they belong to."""

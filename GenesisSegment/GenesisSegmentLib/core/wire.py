@@ -14,6 +14,7 @@ import typing
 from functools import cache
 from typing import Any, TypeVar
 
+from .errors import InputError
 from .i18n import Worded
 
 T = TypeVar("T")
@@ -109,7 +110,8 @@ def build(cls: type[T], document: dict[str, Any]) -> T:
     """An instance of a dataclass from a JSON object.
 
     Raises:
-        MisfitError: a field is missing or holds something else than declared; names the field.
+        MisfitError: a field is missing or holds something else than declared, and is named; or what the fields hold
+            does not go together.
     """
     values = {}
     hints = _hints(cls)  # type: ignore[arg-type]
@@ -118,7 +120,10 @@ def build(cls: type[T], document: dict[str, Any]) -> T:
             values[field.name] = _read(hints[field.name], document[field.name], field.name)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise MisfitError(f"{field.name} is missing")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except InputError as error:
+        raise MisfitError(error.what) from error
 
 
 def _read(hint: Any, value: Any, name: str) -> Any:

@@ -14,11 +14,14 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from .bulk import BulkStore, holds_volume, read_layer, read_mask, write_volume
+import numpy as np
+
+from .bulk import BulkStore, holds_volume, read_layer, read_mask, write_volume, writing_mask
 from .errors import Cancelled, GenesisError
 from .geometry import Box
 from .i18n import _, retold
 from .layers import Layer
+from .pieces import Pieces
 from .protocol import (
     EXIT_DEVICE_LOST,
     IN_BETWEEN,
@@ -30,6 +33,8 @@ from .protocol import (
     LoadVolume,
     Partial,
     Progress,
+    Refine,
+    Refined,
     Result,
     Segment,
     Unload,
@@ -93,6 +98,7 @@ class WorkerClient:
         self._jobs: dict[str, _Pending] = {}
         self._volumes: dict[str, _Stored] = {}
         self._results: dict[str, Path] = {}
+        self._held: Path | None = None
         self._own: list[Event] = []
         self._is_closed = False
         self._watchdog, self._pumped_at = Watchdog(self._limits), clock()
@@ -110,14 +116,14 @@ class WorkerClient:
     def send(self, command: Command) -> str:
         """Sends a command, starting the process if need be; returns its id.
 
-        A ``Segment`` without a folder gets one. A command on a volume that is being written waits for it.
+        A ``Segment`` or ``Refine`` without a folder gets one. A command on a volume that is being written waits for it.
         """
         pending = self._jobs[command.id] = _Pending(command)
         if self._is_closed:
             self._end(command.id, _cancelled(command.id))
             return command.id
         try:
-            if isinstance(command, Segment) and not command.folder:
+            if isinstance(command, (Segment, Refine)) and not command.folder:
                 pending.folder = self._opened_store().new_folder("job")
                 pending.command = dataclasses.replace(command, folder=str(pending.folder))
         except GenesisError as error:
@@ -226,8 +232,21 @@ class WorkerClient:
         self.release(result.id)
         return layers
 
-    def mask(self, partial: Partial) -> tuple[Box, Any]:
-        """The box and the mask (i, j, k), 0 or 1, of a class that is there early; memory-mapped.
+    def holding(self, bits: np.ndarray) -> Pieces[str]:
+        """Writes the uint8 voxels (i, j, k) that a ``Refine`` is about; returns their file. Those before are deleted.
+
+        Raises:
+            OutputError: they could not be written.
+        """
+        folder = self._opened_store().new_folder("segment")
+        yield from writing_mask(folder / "bits", bits)
+        if self._held is not None and self._store is not None:
+            self._store.remove(self._held)
+        self._held = folder
+        return str(folder / "bits")
+
+    def mask(self, partial: Partial | Refined) -> tuple[Box, Any]:
+        """The box and the mask (i, j, k), 0 or 1, of a class that is there early or was refined; memory-mapped.
 
         Raises:
             InputError: the file is gone or not complete.
@@ -363,7 +382,7 @@ class WorkerClient:
             return
         self._own.append(event)
         if pending.folder is not None and self._store is not None:
-            if isinstance(event, Result):
+            if isinstance(event, (Result, Refined)):
                 self._results[job] = pending.folder
             else:
                 self._store.remove(pending.folder)

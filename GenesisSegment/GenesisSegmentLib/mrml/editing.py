@@ -169,6 +169,11 @@ class Editor:
             list(node.GetSegmentation().GetSegmentIDs()),
         )
 
+    def overwritten(self, node: Any) -> Callable[[str], bool]:
+        """Whether adding to one segment takes voxels from another; where overlaps are allowed, from none."""
+        self.work_on(node)
+        return self._overwritten(node)
+
     def _unlocked(self, node: Any, segment_id: str, edit: Edit) -> tuple[np.ndarray, int]:
         """What may be added without taking a voxel from a protected segment, and how many voxels that leaves out."""
         add = edit.add.copy()
@@ -181,7 +186,6 @@ class Editor:
         return add, int(np.count_nonzero(edit.add) - np.count_nonzero(add))
 
     def _overwritten(self, node: Any) -> Callable[[str], bool]:
-        """Whether adding to one segment takes voxels from another; where overlaps are allowed, from none."""
         mode = self._logic.GetSegmentEditorNode().GetOverwriteMode()
         if mode == slicer.vtkMRMLSegmentEditorNode.OverwriteNone:
             return lambda _id: False

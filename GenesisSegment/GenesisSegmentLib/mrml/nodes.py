@@ -14,7 +14,7 @@ from ..core.i18n import _
 PART = "GenesisSegment.Part"
 """Attribute that says what a node is for us: one of the values below."""
 SEGMENTATION, PROPOSAL, DIFFERENCE, PARTIAL = "segmentation", "proposal", "difference", "partial"
-EXPORT = "export"
+EXPORT, PREVIEW = "export", "preview"
 PROPOSAL_ROLE, TABLE_ROLE = "GenesisSegment.Proposal", "GenesisSegment.Measurements"
 """Node references of our segmentation. That to the CT is Slicer's own: the reference image geometry."""
 EARLIER_ROLE = "GenesisSegment.EarlierProposal"

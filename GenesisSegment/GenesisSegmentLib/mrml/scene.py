@@ -15,7 +15,7 @@ from ..core.i18n import _
 from ..core.layers import Layer
 from ..core.pieces import Pieces, steady
 from ..core.workflow.ports import ExportRequest, Guarded, ResultText, Reviewed, SceneParameters, SegmentState, Snapshot
-from . import proposal, surfaces
+from . import prompting, proposal, surfaces
 from .accepted import ACCEPTED, patient_of, reading_reviewed, reviewed_version
 from .copying import copying
 from .counting import counting, overlapping
@@ -27,6 +27,7 @@ from .parameters import keep_segmentation, load_parameters, save_parameters
 from .partial import discard_partials, early_image, show_partial
 from .prepared import prepare
 from .proposal import proposal_of
+from .reading import read_mask
 from .table import refreshing, table_of, write_table
 from .tags import is_locked, is_reviewed, new_run, set_locked, set_reviewed
 from .versions import changes_version, voxels_version
@@ -194,6 +195,10 @@ class Scene:
             for segment_id, segment in segments_of(node)
         )
 
+    def version(self, segmentation_id: str) -> Hashable:
+        """Another value whenever segments or their voxels are others: :func:`.versions.voxels_version`."""
+        return voxels_version(self._voxels_of(segmentation_id))
+
     def counting(self, segmentation_id: str) -> Pieces[None]:
         """Counts the changed voxels of every segment anew, for the next :meth:`segments` and in the table.
 
@@ -266,6 +271,48 @@ class Scene:
                 yield from self._editor.writing(node, segment_id, Edit(box, before & ~now, now & ~before))
 
         yield from steady(lambda: changes_version(self._voxels_of(segmentation_id)), begin)
+
+    # --- prompts
+
+    def reading_surroundings(self, segmentation_id: str, segment_id: str, box: Box) -> Pieces[np.ndarray]:
+        """The bits of :func:`.prompting.surroundings` in a box of the CT.
+
+        From the start again where something changes meanwhile.
+        """
+
+        def begin() -> Pieces[np.ndarray]:
+            node = self._voxels_of(segmentation_id)
+            segment_of(node, segment_id)
+            return (yield from prompting.surroundings(node, segment_id, box, self._editor.overwritten(node)))
+
+        _version, bits = yield from steady(lambda: changes_version(self._voxels_of(segmentation_id)), begin)
+        return bits
+
+    def redrawing(self, segmentation_id: str, segment_id: str, box: Box, mask: np.ndarray) -> Pieces[None]:
+        """Makes a segment what ``mask`` (i, j, k) says inside ``box``; one step of undo.
+
+        From the start again where something changes meanwhile.
+
+        Raises:
+            LockedError: the segment is locked or reviewed.
+            GeometryError: as :meth:`.editing.Editor.write`.
+        """
+
+        def begin() -> Pieces[None]:
+            node = self._voxels_of(segmentation_id)
+            segment_of(node, segment_id)
+            now = read_mask(node, segment_id, placement(volume_of(node)).geometry.cropped(box))
+            yield from self._editor.writing(node, segment_id, Edit(box, mask & ~now, now & ~mask))
+
+        yield from steady(lambda: changes_version(self._voxels_of(segmentation_id)), begin)
+
+    def showing_preview(self, segmentation_id: str, box: Box, mask: np.ndarray) -> Pieces[None]:
+        """Shows how the segment would be inside ``box``, a mask (i, j, k)."""
+        yield from prompting.showing_preview(segmentation_node(self._scene, segmentation_id), box, mask)
+
+    def hide_preview(self, segmentation_id: str) -> None:
+        """Takes that away."""
+        prompting.hide_preview(segmentation_node(self._scene, segmentation_id))
 
     # --- what is shown
 

@@ -24,6 +24,7 @@ from .export_panel import ExportPanel
 from .installer import Installer
 from .launch import bulk_folder, learner_launch, worker_launch
 from .learn_panel import LearnPanel
+from .prompt_panel import PromptPanel
 from .segment_editor import SegmentEditor
 from .segment_panel import SegmentPanel
 from .segmentation_watch import SegmentationWatch
@@ -81,11 +82,13 @@ class ModuleWidget:
         self._timer = qt.QTimer(root)
         self._timer.setInterval(_TICK_MS)
         self._timer.connect("timeout()", controller.tick)
+        self._prompts = PromptPanel(ui, controller, editor)
         self._panels = (
             StatusPanel(ui, controller),
             SetupPanel(ui, controller),
             SegmentPanel(ui, controller),
             CorrectPanel(ui, controller, editor),
+            self._prompts,
             LearnPanel(ui, controller),
             ExportPanel(ui, controller),
         )
@@ -118,6 +121,7 @@ class ModuleWidget:
         self._timer.stop()
         self._watch.stop()
         self._shortcuts.delete()
+        self._prompts.delete()
         self._editor.forget_scene()
         self.controller.changed.disconnect(self._render)
         self.controller.close()

@@ -33,6 +33,7 @@ class SegmentEditor(VTKObservationMixin):
         self._is_entered = False
         self._is_open = False
         self._is_listening = False
+        self._effect_taken: Callable[[], None] = lambda: None
         self._soon = qt.QTimer(widget)
         self._soon.setSingleShot(True)
         self._soon.setInterval(0)
@@ -117,7 +118,18 @@ class SegmentEditor(VTKObservationMixin):
             self._widget.setCurrentSegmentID(segment_id)
         self._spare_protected()
 
+    def on_effect(self, call: Callable[[], None]) -> None:
+        """Has a function called when the person takes a tool of the editor."""
+        self._effect_taken = call
+
+    def rest(self) -> None:
+        """Puts the tool of the editor down."""
+        if self.active_effect:
+            self._widget.setActiveEffectByName("")
+
     def _choice_changed(self, _caller: Any, _event: Any) -> None:
+        if self.active_effect:
+            self._effect_taken()
         if self._is_effect_on_protected():
             # Later: the widget is in the middle of switching to the effect, or to the segment.
             self._soon.start()

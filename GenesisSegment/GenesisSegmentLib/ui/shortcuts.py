@@ -1,7 +1,7 @@
 """Keyboard shortcuts, which work everywhere in Slicer's window but only while the module is open.
 
 Each one clicks a button: what a disabled button refuses, its shortcut refuses too. Keys of the Segment Editor (single
-letters and digits) and of Slicer's menus (Ctrl with a letter) are left alone.
+letters and digits), of Slicer's menus (Ctrl with a letter, F11) and of its trees (F2) are left alone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,13 @@ KEYS: dict[str, str] = {
     "showProposalCheckBox": "Ctrl+Shift+P",
     "showDifferenceCheckBox": "Ctrl+Shift+D",
     "update3DButton": "Ctrl+Shift+U",
+    "propagateButton": "Ctrl+Shift+A",
+    "addButton": "F4",
+    "pointButton": "F6",
+    "scribbleButton": "F7",
+    "lassoButton": "F8",
+    "rectangleButton": "F9",
+    "boxButton": "F12",
 }
 """Button by object name, and its key; tooltips show it."""
 

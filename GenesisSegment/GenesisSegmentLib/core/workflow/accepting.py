@@ -92,6 +92,10 @@ class Accepting:
         if self._model.is_correcting:
             self._effort += _Effort(tools=frozenset(tools))
 
+    def drew(self, tool: str) -> None:
+        """The answer to a prompt changed voxels."""
+        self._effort += _Effort(tools=frozenset({tool} - {""}))
+
     def abandon(self) -> None:
         """The CT or its segmentation goes away. What is being written already is not stopped by that."""
         if self._model.accepting is not None and self._pending is None:

@@ -10,30 +10,31 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 from ..i18n import _
 from ..protocol import Failure
 from .accepting import Accepting
 from .choosing import Choosing
 from .chores import Chores
+from .commands import Commands
 from .estimating import Estimating
 from .exporting import Exporting
 from .inventory import Inventory
 from .learning import Learning
 from .model import Model
 from .ports import CorrectionsPort, ScenePort, SettingsPort, SetupPort, WorkerPort
+from .prompting import Prompting
 from .rendering import render
 from .reviewing import Reviewing
 from .segmenting import Segmenting
 from .setting_up import SettingUp
 from .signal import Signal
-from .states import State, Trigger
+from .states import State
 from .text import FAULTS, unexpected
 from .view import View
 
 
-class Controller:
+class Controller(Commands):
     """Decides for the module; knows neither Qt nor MRML. Called from one thread; ``clock`` counts seconds."""
 
     def __init__(
@@ -71,6 +72,7 @@ class Controller:
         self._accepting = Accepting(
             model, scene, corrections, self._reviewing, clock, self._chores, self._learning.accepted
         )
+        self._prompting = Prompting(model, scene, worker, self._reviewing, self._chores, self._accepting.drew)
         self._waiting: deque[Callable[[], None]] = deque()
         self._is_at_work = self._is_started = self._is_closed = self._is_scene_closing = False
         self._view = render(model)
@@ -98,167 +100,6 @@ class Controller:
         """Takes what the worker says, and does what was put off: ten times a second, sooner where ``is_working``."""
         if not self._is_at_work:
             self._do(self._tick)
-
-    # --- Choosing -----------------------------------------------------------------------------------------------------
-
-    def choose_volume(self, node_id: str | None) -> None:
-        """Another CT, or none."""
-        # While a scene closes, selectors run through the volumes that are not removed yet.
-        if not self._is_scene_closing:
-            self._do(lambda: self._choosing.choose_volume(node_id), is_choice=True)
-
-    def choose_model(self, value: str) -> None:
-        """Another model."""
-        self._do(lambda: self._choosing.choose_model(value), is_choice=True)
-
-    def choose_device(self, value: str) -> None:
-        """Another device."""
-        self._do(lambda: self._choosing.choose_device(value), is_choice=True)
-
-    def search(self, text: str) -> None:
-        """Narrows the tree of classes down."""
-        self._do(lambda: setattr(self._model, "search", text))
-
-    def check_classes(self, classes: tuple[int, ...], is_on: bool) -> None:
-        """Ticks classes, or takes the ticks away."""
-        self._do(lambda: self._choosing.check_classes(classes, is_on), is_choice=True)
-
-    # --- Running ------------------------------------------------------------------------------------------------------
-
-    def segment(self) -> None:
-        """Starts a run."""
-        self._do(self._segmenting.start, is_choice=True)
-
-    def cancel(self) -> None:
-        """Ends a run, or the job beside it."""
-        self._do(self._cancel)
-
-    def dismiss(self) -> None:
-        """The message was read."""
-        self._do(self._dismiss)
-
-    def install(self) -> None:
-        """Installs what is missing, after asking."""
-        self._do(lambda: self._setting_up.install(self._show))
-
-    def import_model(self, path: Path) -> None:
-        """Installs a model from a file, after asking."""
-        self._do(lambda: self._setting_up.import_model(path))
-
-    def download_model(self) -> None:
-        """Fetches the chosen model, after asking."""
-        self._do(self._setting_up.download_model)
-
-    def self_test(self) -> None:
-        """Tries the chosen model out on the chosen device."""
-        self._do(self._setting_up.self_test, is_choice=True)
-
-    # --- Reviewing ----------------------------------------------------------------------------------------------------
-
-    def edit(self, is_on: bool) -> None:
-        """Begins or ends correcting."""
-        self._do(lambda: self._reviewing.edit(is_on))
-
-    def set_locked(self, segment_id: str, on: bool) -> None:
-        """Locks a segment, or opens it."""
-        self._do(lambda: self._reviewing.set_locked(segment_id, on))
-
-    def set_reviewed(self, segment_id: str, on: bool) -> None:
-        """Marks a segment as looked at and right, or takes that back."""
-        self._do(lambda: self._reviewing.set_reviewed(segment_id, on))
-
-    def set_visible(self, segment_id: str, on: bool) -> None:
-        """Shows or hides a segment."""
-        self._do(lambda: self._reviewing.set_visible(segment_id, on))
-
-    def reset_segment(self, segment_id: str) -> None:
-        """Gives a segment the voxels of the proposal back."""
-        self._do(lambda: self._reviewing.reset(segment_id))
-
-    def undone(self, is_done: bool) -> None:
-        """The editor was told to take the last change back; ``is_done``: there was one."""
-        self._do(lambda: self._reviewing.undone(is_done))
-
-    def redone(self, is_done: bool) -> None:
-        """The editor was told to make again what was taken back; ``is_done``: there was something."""
-        self._do(lambda: self._reviewing.redone(is_done))
-
-    def select_segment(self, segment_id: str) -> None:
-        """Another segment is looked at."""
-        self._do(lambda: self._reviewing.select(segment_id))
-
-    def show_proposal(self, on: bool) -> None:
-        """Shows or hides the outlines of the proposal."""
-        self._do(lambda: self._reviewing.show_proposal(on))
-
-    def show_difference(self, on: bool) -> None:
-        """Shows or hides the changes to the proposal of the selected segment."""
-        self._do(lambda: self._reviewing.show_difference(on))
-
-    def update_3d(self) -> None:
-        """Makes the surfaces once."""
-        self._do(self._reviewing.update_3d)
-
-    # --- Accepting and learning ---------------------------------------------------------------------------------------
-
-    def accept(self) -> None:
-        """Keeps the reviewed structures as corrections."""
-        self._do(self._accepting.accept)
-
-    def show_learn(self, on: bool) -> None:
-        """The Learn part was unfolded, or folded."""
-        if on:
-            self._do(self._learning.show)
-
-    def install_learning(self) -> None:
-        """Installs what learning needs, after asking."""
-        self._do(lambda: self._learning.install(self._show))
-
-    def learn(self) -> None:
-        """Begins a round."""
-        self._do(self._learning.learn)
-
-    def pause_learning(self, on: bool) -> None:
-        """Stops the round where it stands, or lets it go on."""
-        self._do(lambda: self._learning.pause(on))
-
-    def stop_learning(self) -> None:
-        """Ends the round."""
-        self._do(self._learning.stop)
-
-    def set_automatic(self, automatic: str, count: int, time: str) -> None:
-        """When rounds begin by themselves."""
-        self._do(lambda: self._learning.set_automatic(automatic, count, time))
-
-    def use_version(self) -> None:
-        """Takes the new model into use."""
-        self._do(self._learning.use, is_choice=True)
-
-    def go_back(self) -> None:
-        """Takes the model from before into use."""
-        self._do(self._learning.go_back, is_choice=True)
-
-    # --- Exporting ----------------------------------------------------------------------------------------------------
-
-    def show_export(self, on: bool) -> None:
-        """The Export part was unfolded, or folded."""
-        self._do(lambda: self._show_export(on))
-
-    def choose_formats(self, keys: tuple[str, ...]) -> None:
-        """What is written."""
-        self._do(lambda: self._exporting.choose_formats(keys))
-
-    def choose_folder(self, path: Path) -> None:
-        """Where it is written."""
-        self._do(lambda: self._exporting.choose_folder(path))
-
-    def move_paint(self, class_index: int, step: int) -> None:
-        """Moves a class in the paint order; the last one is on top."""
-        self._do(lambda: self._exporting.move_paint(class_index, step))
-
-    def export(self) -> None:
-        """Begins to write the files."""
-        self._do(self._exporting.export)
 
     # --- What the scene tells -----------------------------------------------------------------------------------------
 
@@ -345,27 +186,26 @@ class Controller:
 
     def _stop(self) -> None:
         self._estimating.rest()
+        self._prompting.choose("")
         self._reviewing.stop_correcting()
 
     def _close(self) -> None:
         self._is_closed = True
         self._exporting.cancel()
+        self._prompting.abandon()
         self._segmenting.abandon()
         self._setting_up.abandon()
         self._worker.close()
         self._learning.close()
 
-    def _show_export(self, on: bool) -> None:
-        self._model.is_export_shown = on
-        self._reviewing.find_overlaps()
-
     def _tick(self) -> None:
         model, was_running = self._model, self._model.run is not None
+        later = self._accepting, self._learning, self._estimating
         for event in self._worker.pump():
             self._take(event)
         for event in self._learner.pump() if self._learner is not None else ():
             self._take(event)
-        for part in (self._segmenting, self._reviewing, self._accepting, self._learning, self._estimating):
+        for part in (self._segmenting, self._prompting, self._reviewing, *later):
             self._guarded(part.tick)
         if was_running and model.state is State.REVIEWING:
             self._inventory.ask()  # how much memory is free now
@@ -381,29 +221,21 @@ class Controller:
 
     def _dispatch(self, event: object) -> None:
         road = self._model.road
-        parts = (self._segmenting, self._setting_up, self._estimating, self._inventory, self._learning)
+        parts = (
+            *(self._segmenting, self._prompting, self._setting_up),
+            *(self._estimating, self._inventory, self._learning),
+        )
         is_taken = any(part.on_event(event) for part in parts)
         if not is_taken and isinstance(event, Failure) and not event.id and event.code == "worker_lost":
             self._model.complain(event)
         if self._model.road != road:
             self._choosing.check_setup()
 
-    def _cancel(self) -> None:
-        self._segmenting.cancel()
-        self._setting_up.cancel()
-        self._exporting.cancel()
-
-    def _dismiss(self) -> None:
-        model = self._model
-        model.message, model.verdicts = None, ()
-        if model.state is State.FAILED:
-            model.move(Trigger.DISMISSED)
-            self._choosing.look_again()
-
     def _on_removed(self, node_id: str) -> None:
         model = self._model
         self._exporting.removed(node_id)
         if node_id in (model.volume_id, model.segmentation_id):
+            self._prompting.abandon()
             self._accepting.abandon()
         if node_id == model.volume_id:
             self._segmenting.abandon()
@@ -416,6 +248,7 @@ class Controller:
 
     def _on_closing(self) -> None:
         self._is_scene_closing = True
+        self._prompting.abandon()
         self._accepting.abandon()
         self._exporting.abandon()
         self._segmenting.abandon()

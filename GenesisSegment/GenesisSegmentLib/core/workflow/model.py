@@ -7,14 +7,16 @@ from pathlib import Path
 
 from ..classes import all_classes
 from ..errors import GenesisError
-from ..protocol import Estimated, Failure, Ready
+from ..prompts import Prompt
+from ..protocol import Estimated, Failure, Ready, Refined
+from ..refining_messages import Step as Asking
 from ..reports import ModelInfo
 from .learning_model import LearningModel
 from .ports import SceneParameters, SegmentState, SetupReport
 from .states import State, Trigger, after, is_allowed
 
-COUNT, OVERLAPS = "count", "overlaps"
-"""Work in pieces whose end the panel waits for."""
+COUNT, OVERLAPS, CHANGE, PROMPT = "count", "overlaps", "change", "prompt"
+"""Work in pieces whose end others wait for."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,17 @@ class Model:
     """Whether a step of undo may be there: the editor does not tell."""
     can_redo: bool = False
 
+    tool: str = ""
+    """What prompts are drawn with, one of :data:`..strokes.TOOLS`, or ""."""
+    is_adding: bool = True
+    """Whether prompts add to the segment, or take away."""
+    prompts: tuple[Prompt, ...] = ()
+    """Those of the selected segment."""
+    awaited: Asking | None = None
+    """What the worker was asked about prompts."""
+    offer: Refined | None = None
+    """A change that is shown and waits to be taken or not."""
+
     is_export_shown: bool = False
     """Whether the Export part is unfolded; only then is it worth to look for overlaps."""
     overlaps: tuple[tuple[int, int], ...] = ()
@@ -113,6 +126,11 @@ class Model:
     def is_looking_for_overlaps(self) -> bool:
         """Whether it is being found out which classes share voxels."""
         return OVERLAPS in self.works
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether an answer to prompts, not a preview, is awaited."""
+        return self.awaited is not None and self.awaited != "preview"
 
     @property
     def info(self) -> ModelInfo | None:

@@ -57,6 +57,30 @@ def estimate_obstacle(model: Model) -> str:
     return _("Correcting comes first.") if model.is_correcting else segment_obstacle(model)
 
 
+def prompt_obstacle(model: Model) -> str:
+    """Why no prompt can be drawn."""
+    if reason := result_obstacle(model) or busy_obstacle(model) or setup_obstacle(model):
+        return reason
+    row = model.row(model.selected)
+    if row is None:
+        return _("Choose a structure first.")
+    if row.is_locked:
+        return _("{name} is locked: open it first.").format(name=row.name)
+    return _("{name} is reviewed: take the tick away first.").format(name=row.name) if row.is_reviewed else ""
+
+
+def propagate_obstacle(model: Model) -> str:
+    """Why the prompts cannot be carried on to the whole structure."""
+    row = model.row(model.selected)
+    if reason := prompt_obstacle(model):
+        return reason
+    if row is None or not row.class_index:
+        return _("This structure is your own: the model knows nothing of it.")
+    if model.is_answering:
+        return _("Wait for the answer.")
+    return "" if model.prompts else _("Draw some prompts first: the model learns from them.")
+
+
 def result_obstacle(model: Model) -> str:
     """Why nothing can be done with segments."""
     if model.run is not None:

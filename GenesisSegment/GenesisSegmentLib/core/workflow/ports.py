@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,7 @@ from ..corrections import Acceptance, AcceptedClass
 from ..geometry import Box, Geometry
 from ..layers import Layer
 from ..pieces import Pieces
-from ..protocol import Command, Partial, Result
+from ..protocol import Command, Partial, Refined, Result
 from ..volume import Volume
 
 
@@ -159,6 +159,9 @@ class ScenePort(Protocol):
     def segments(self, segmentation_id: str) -> tuple[SegmentState, ...]:
         """All segments, in the order of the segmentation."""
 
+    def version(self, segmentation_id: str) -> Hashable:
+        """Another value whenever segments or their voxels are others."""
+
     def counting(self, segmentation_id: str) -> Pieces[None]:
         """Counts the changed voxels of every segment anew, for :meth:`segments` from then on."""
 
@@ -183,6 +186,18 @@ class ScenePort(Protocol):
 
     def resetting(self, segmentation_id: str, segment_id: str) -> Pieces[None]:
         """Gives a segment the model's voxels back; one step of undo."""
+
+    def reading_surroundings(self, segmentation_id: str, segment_id: str, box: Box) -> Pieces[np.ndarray]:
+        """What a prompt is about, of a box of the CT: uint8 bits of :mod:`..refining_messages` (i, j, k)."""
+
+    def redrawing(self, segmentation_id: str, segment_id: str, box: Box, mask: np.ndarray) -> Pieces[None]:
+        """Makes a segment what ``mask`` (i, j, k) says inside ``box``; one step of undo."""
+
+    def showing_preview(self, segmentation_id: str, box: Box, mask: np.ndarray) -> Pieces[None]:
+        """Shows how the segment would be inside ``box``."""
+
+    def hide_preview(self, segmentation_id: str) -> None:
+        """Takes that away."""
 
     def show_proposal(self, segmentation_id: str, is_shown: bool) -> None:
         """Shows or hides what the model proposed, as outlines."""
@@ -243,8 +258,15 @@ class WorkerPort(Protocol):
             InputError: they are gone or not complete.
         """
 
-    def mask(self, partial: Partial) -> tuple[Box, np.ndarray]:
-        """The box and the boolean mask (i, j, k) of a class that is there early.
+    def holding(self, bits: np.ndarray) -> Pieces[str]:
+        """Writes the uint8 voxels (i, j, k) that a :class:`..protocol.Refine` is about; returns their file.
+
+        Raises:
+            OutputError: they could not be written.
+        """
+
+    def mask(self, partial: Partial | Refined) -> tuple[Box, np.ndarray]:
+        """The box and the mask (i, j, k), 0 or 1, of a class that is there early, or of a segment that was refined.
 
         Raises:
             InputError: the file is gone or not complete.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..i18n import _
 from .model import Message, Model, Step
 from .rendering_learning import is_awake, render_learn
+from .rendering_prompts import render_prompts
 from .rendering_result import render_correct, render_export
 from .rendering_segment import render_segment
 from .setting_up import import_obstacle, install_obstacle, self_test_obstacle
@@ -23,8 +24,9 @@ def render(model: Model) -> View:
         correct=render_correct(model),
         export=render_export(model),
         learn=render_learn(model),
+        prompt=render_prompts(model),
         is_awake=is_awake(model) or model.is_refresh_due,
-        is_working=bool(model.works),
+        is_working=bool(model.works) or bool(model.awaited),
     )
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from ..i18n import _
 from ..pieces import ALONE, Pieces, finished
 from .chores import Chores
-from .model import COUNT, OVERLAPS, Model
+from .model import CHANGE, COUNT, OVERLAPS, Model
 from .ports import ScenePort, SegmentState
 from .states import State, Trigger
 from .text import FAULTS, sentences, unexpected
@@ -17,7 +17,7 @@ from .text import FAULTS, sentences, unexpected
 _QUIET_S = 1.0
 """Changed voxels are counted this long after the last edit: counting takes too long for every stroke."""
 _REFRESH_S = 0.25
-_GUARD, _CHANGE, _DIFFERENCE, _SURFACES = "guard", "change", "difference", "surfaces"
+_GUARD, _DIFFERENCE, _SURFACES = "guard", "difference", "surfaces"
 Change = Callable[[str, SegmentState], Pieces[None]]
 """Done to a segment of a segmentation, in pieces."""
 Mark = Callable[[str, str, bool], None]
@@ -42,7 +42,7 @@ class Reviewing:
             model.is_proposal_shown = model.is_difference_shown = False
             model.can_undo = model.can_redo = False
             model.overlaps = ()
-            for name in (COUNT, _GUARD, _CHANGE, _DIFFERENCE, _SURFACES, OVERLAPS):
+            for name in (COUNT, _GUARD, CHANGE, _DIFFERENCE, _SURFACES, OVERLAPS):
                 self._chores.drop(name)
             self._changes.clear()
         model.segmentation_id = segmentation_id
@@ -69,7 +69,7 @@ class Reviewing:
 
     def settle(self) -> None:
         """What :meth:`settling` does, at once, after the changes of segments that are under way."""
-        self._chores.finish(_CHANGE)
+        self._chores.finish(CHANGE)
         finished(self.settling())
 
     def settling(self) -> Pieces[None]:
@@ -162,11 +162,11 @@ class Reviewing:
 
     def set_locked(self, segment_id: str, is_on: bool) -> None:
         """Locks a segment, or opens it."""
-        self._change(segment_id, partial(self._mark, self._scene.set_locked, is_on))
+        self.change(segment_id, partial(self._mark, self._scene.set_locked, is_on))
 
     def set_reviewed(self, segment_id: str, is_on: bool) -> None:
         """Marks a segment as looked at and right, or takes that back."""
-        self._change(segment_id, partial(self._mark, self._scene.set_reviewed, is_on))
+        self.change(segment_id, partial(self._mark, self._scene.set_reviewed, is_on))
 
     def _mark(self, mark: Mark, is_on: bool, segmentation_id: str, row: SegmentState) -> Pieces[None]:
         mark(segmentation_id, row.segment_id, is_on)
@@ -182,7 +182,7 @@ class Reviewing:
 
     def reset(self, segment_id: str) -> None:
         """Gives a segment the voxels of the proposal back."""
-        self._change(segment_id, self._reset)
+        self.change(segment_id, self._reset)
 
     def _reset(self, segmentation_id: str, row: SegmentState) -> Pieces[None]:
         model = self._model
@@ -203,6 +203,14 @@ class Reviewing:
             "range) or locked and reviewed structures kept them. Undo brings your version back."
         )
         self._model.say(text.format(name=name, count=f"{left:,}"), "warning")
+
+    def drawn(self) -> None:
+        """A segment was changed by the answer to a prompt."""
+        self._model.can_undo, self._model.can_redo = True, False
+        if self._model.is_correcting:
+            self.edited()
+        else:
+            self._count_at = self._clock() + _QUIET_S
 
     def undone(self, is_done: bool) -> None:
         """A step was taken back in the editor, if there was one."""
@@ -275,13 +283,13 @@ class Reviewing:
         self._refresh_at = until
         self._model.is_refresh_due = until is not None
 
-    def _change(self, segment_id: str, change: Change) -> None:
+    def change(self, segment_id: str, change: Change) -> None:
         """Changes a segment after those that were asked for before it, but not during a run."""
         model = self._model
         if model.segmentation_id and model.run is None:
             self._changes.append((segment_id, change))
-            if _CHANGE not in self._chores.names:
-                self._chores.begin(_CHANGE, self._changing(model.segmentation_id), is_urgent=True)
+            if CHANGE not in self._chores.names:
+                self._chores.begin(CHANGE, self._changing(model.segmentation_id), is_urgent=True)
 
     def _changing(self, segmentation_id: str) -> Pieces[None]:
         while self._changes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..strokes import TOOLS
 from .ports import Package, SegmentState
 from .states import State
 
@@ -135,6 +136,24 @@ class CorrectPart:
 
 
 @dataclass(frozen=True)
+class PromptPart:
+    """The tools that draw prompts on the selected structure.
+
+    ``tools`` are buttons by name of :data:`..strokes.TOOLS`; ``tool`` is the one in use, "" for none. ``add`` is
+    checked where prompts add, and not where they take away. ``take`` and ``drop`` are there while a change is offered.
+    """
+
+    tools: tuple[tuple[str, Control], ...] = tuple((tool, Control(False, "")) for tool in TOOLS)
+    tool: str = ""
+    add: Control = Control(False, "")
+    add_text: str = ""
+    propagate: Control = Control(False, "")
+    take: Control = Control(False, "", is_visible=False)
+    drop: Control = Control(False, "", is_visible=False)
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class ScoreRow:
     """A class before and after a round, in words; ``kind`` is good, bad or idle."""
 
@@ -208,8 +227,9 @@ class View:
     correct: CorrectPart
     export: ExportPart
     learn: LearnPart = field(default_factory=LearnPart)
+    prompt: PromptPart = field(default_factory=PromptPart)
     is_awake: bool = False
     """Whether ticks are needed while the module is not in front: a round is on, or may begin by itself, or the segments
     changed and those that are locked or reviewed are to be put right."""
     is_working: bool = False
-    """Whether work is being done in pieces: the sooner the next tick comes, the sooner it is done."""
+    """Whether work is being done in pieces or a prompt being answered: the sooner the next tick comes, the better."""

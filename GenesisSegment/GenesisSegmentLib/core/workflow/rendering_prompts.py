@@ -1,0 +1,58 @@
+"""The part of the view with the tools that draw prompts."""
+
+from __future__ import annotations
+
+from ..i18n import _
+from ..strokes import TOOLS
+from .model import Model
+from .obstacles import prompt_obstacle, propagate_obstacle
+from .view import PromptPart, control
+
+
+def render_prompts(model: Model) -> PromptPart:
+    """What it shows."""
+    reason = prompt_obstacle(model)
+    has_offer = model.offer is not None
+    return PromptPart(
+        tools=tuple((tool, control(reason, _tip(tool), is_checked=tool == model.tool)) for tool in TOOLS),
+        tool=model.tool,
+        add=control(
+            reason,
+            _("What you draw is added to the structure. With Shift held, it is taken away.")
+            if model.is_adding
+            else _("What you draw is taken away from the structure. With Shift held, it is added."),
+            is_checked=model.is_adding,
+        ),
+        add_text=_("Add") if model.is_adding else _("Take away"),
+        propagate=control(
+            propagate_obstacle(model),
+            _("The model learns from your prompts and draws the whole structure anew. It is shown first."),
+        ),
+        take=control("", _("Draws the structure as it is shown; Undo works."), is_visible=has_offer),
+        drop=control("", _("Leaves the structure as it is."), is_visible=has_offer),
+        note=_note(model),
+    )
+
+
+def _tip(tool: str) -> str:
+    return {
+        "point": _("Click where the structure is, or drag to see what a place would do before you let go."),
+        "scribble": _("Draw a line through the structure."),
+        "lasso": _("Draw round a part of the structure in one slice."),
+        "rectangle": _("Drag a rectangle: the structure in this slice lies in it."),
+        "box": _("Drag a rectangle over the middle of a structure: a box as deep as it is wide, in which it lies."),
+    }[tool]
+
+
+def _note(model: Model) -> str:
+    row = model.row(model.selected)
+    if model.offer is not None:
+        return _("Yellow is what the whole structure would be: take it, or leave it.")
+    if not model.tool or row is None:
+        return ""
+    if model.is_answering:
+        return _("Answering")
+    if model.prompts:
+        text = _("{name}: {count} prompts, which every answer keeps to. Escape gives up a stroke.")
+        return text.format(name=row.name, count=len(model.prompts))
+    return _("Draw on {name} in any of the slice views. Other structures keep their voxels.").format(name=row.name)
