@@ -152,7 +152,7 @@ def test_volume_whose_files_were_cleared_away_is_written_again(fake, volume, tmp
 def test_store_of_a_client_that_lives_is_never_old(fake, volume, tmp_path):
     session = loaded(fake(limits=PATIENT), volume)
     now = [time.monotonic()]
-    session.client._clock = lambda: now[0]
+    session.client._files._clock = lambda: now[0]
     (store,) = (tmp_path / "bulk").iterdir()
     paths = [store, *store.rglob("*")]
     assert len(paths) == 4

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from .bulk import BulkStore, holds_volume, read_layer, read_mask, write_volume, writing_mask
+from .bulk import holds_volume, read_layer, read_mask, write_volume
 from .errors import Cancelled, GenesisError
 from .geometry import Box
 from .i18n import _, retold
@@ -42,11 +42,11 @@ from .protocol import (
 )
 from .volume import Volume
 from .watchdog import Limits, Watchdog
+from .worker_files import WorkerFiles
 from .worker_process import Ended, Launch, WorkerProcess
 
 _KEPT_VOLUMES = 2
 _MISSED_HEARTBEATS = 3
-_KEEP_S = 600.0
 
 
 @dataclass
@@ -89,16 +89,13 @@ class WorkerClient:
         limits: Limits | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._launch, self._root = launch, root
+        self._launch = launch
         self._limits, self._clock = limits or Limits(), clock
         self._inbox: SimpleQueue[tuple[WorkerProcess | None, Any]] = SimpleQueue()
         self._process: WorkerProcess | None = None
-        self._store: BulkStore | None = None
-        self._kept_at = clock()
+        self._files = WorkerFiles(root, clock, self._on_files_lost)
         self._jobs: dict[str, _Pending] = {}
         self._volumes: dict[str, _Stored] = {}
-        self._results: dict[str, Path] = {}
-        self._held: Path | None = None
         self._own: list[Event] = []
         self._is_closed = False
         self._watchdog, self._pumped_at = Watchdog(self._limits), clock()
@@ -124,7 +121,7 @@ class WorkerClient:
             return command.id
         try:
             if isinstance(command, (Segment, Refine)) and not command.folder:
-                pending.folder = self._opened_store().new_folder("job")
+                pending.folder = self._files.new_folder("job")
                 pending.command = dataclasses.replace(command, folder=str(pending.folder))
         except GenesisError as error:
             self._end(command.id, Failure.of(command.id, error))
@@ -144,7 +141,7 @@ class WorkerClient:
         The voxels must not change until the command has ended. A CT that is there already is not written again.
         """
         source = volume.source
-        self._look_after_store()
+        self._files.look()
         stored = self._volumes.get(fingerprint)
         if stored is not None and stored.is_written and not holds_volume(Path(stored.command.folder)):
             self._forget_volumes([fingerprint])
@@ -163,7 +160,7 @@ class WorkerClient:
             self._end(command.id, _cancelled(command.id))
             return command.id
         try:
-            folder = self._opened_store().new_folder("volume")
+            folder = self._files.new_folder("volume")
         except GenesisError as error:
             self._end(command.id, Failure.of(command.id, error))
             return command.id
@@ -200,9 +197,7 @@ class WorkerClient:
                 self._on_heartbeat(heartbeat)
             self._watch(now)
         self._pumped_at = now
-        if now - self._kept_at >= _KEEP_S:
-            self._kept_at = now
-            self._look_after_store()
+        self._files.tick()
         events.extend(self._own)
         self._own = []
         return [retold(event) for event in _coalesced(events)]
@@ -238,12 +233,7 @@ class WorkerClient:
         Raises:
             OutputError: they could not be written.
         """
-        folder = self._opened_store().new_folder("segment")
-        yield from writing_mask(folder / "bits", bits)
-        if self._held is not None and self._store is not None:
-            self._store.remove(self._held)
-        self._held = folder
-        return str(folder / "bits")
+        return self._files.holding(bits)
 
     def mask(self, partial: Partial | Refined) -> tuple[Box, Any]:
         """The box and the mask (i, j, k), 0 or 1, of a class that is there early or was refined; memory-mapped.
@@ -256,9 +246,7 @@ class WorkerClient:
 
     def release(self, command_id: str) -> None:
         """Deletes the files of a result that is not needed any more."""
-        folder = self._results.pop(command_id, None)
-        if folder is not None and self._store is not None:
-            self._store.remove(folder)
+        self._files.release(command_id)
 
     def stop(self) -> None:
         """Ends the process, for example before packages are installed; the next command starts a new one.
@@ -275,15 +263,12 @@ class WorkerClient:
 
     def close(self) -> None:
         """Ends the process and deletes all files, in the background; commands that have not ended are forgotten."""
-        process, store = self._process, self._store
+        process = self._process
         self._is_closed = True
         self.stop()
         self._own.clear()
-        self._store = None
         self._volumes.clear()
-        self._results.clear()
-        if store is not None:
-            threading.Thread(target=_clean_up, args=(process, store), daemon=False).start()
+        self._files.close(lambda: process.end().join() if process is not None else None)
 
     # --- Out --------------------------------------------------------------------------------------------------------
 
@@ -319,21 +304,9 @@ class WorkerClient:
             elif command.id in self._jobs:
                 self._deliver(command)
 
-    def _opened_store(self) -> BulkStore:
-        self._look_after_store()
-        if self._store is None:
-            self._store = BulkStore(self._root)
-        return self._store
-
-    def _look_after_store(self) -> None:
-        """Keeps its files from looking old. Where it was cleared away, it is forgotten with all volumes in it."""
-        if self._store is None or self._store.keep():
-            return
-        lost, self._store = self._store, None
-        # A volume that is being written fails by itself, and with it the commands that wait for it.
+    def _on_files_lost(self) -> None:
+        """A volume that is being written fails by itself, and with it the commands that wait for it."""
         self._forget_volumes([name for name, stored in self._volumes.items() if stored.is_written])
-        self._results.clear()
-        lost.close()
 
     def _make_room(self) -> None:
         """Forgets the oldest volumes that no command works on."""
@@ -352,8 +325,7 @@ class WorkerClient:
                 continue
             for command in stored.held:
                 self._end(command.id, _cancelled(command.id))
-            if self._store is not None:
-                self._store.remove(Path(stored.command.folder))
+            self._files.remove(Path(stored.command.folder))
 
     # --- In ---------------------------------------------------------------------------------------------------------
 
@@ -381,11 +353,11 @@ class WorkerClient:
         if pending is None:
             return
         self._own.append(event)
-        if pending.folder is not None and self._store is not None:
+        if pending.folder is not None:
             if isinstance(event, (Result, Refined)):
-                self._results[job] = pending.folder
+                self._files.keep_result(job, pending.folder)
             else:
-                self._store.remove(pending.folder)
+                self._files.remove(pending.folder)
 
     def _on_heartbeat(self, heartbeat: Heartbeat) -> None:
         held = {command.id for stored in self._volumes.values() for command in stored.held}
@@ -451,9 +423,3 @@ def _cancelled(job: str) -> Failure:
 def _coalesced(events: list[Event]) -> list[Event]:
     latest = {event.id: event for event in events if isinstance(event, Progress)}
     return [event for event in events if not isinstance(event, Progress) or latest[event.id] is event]
-
-
-def _clean_up(process: WorkerProcess | None, store: BulkStore) -> None:
-    if process is not None:
-        process.end().join()
-    store.close()
