@@ -283,3 +283,16 @@ def test_no_tool_can_be_taken_before_there_is_a_result_and_each_says_why():
     view = Bench().view.prompt
     assert {control.tip for _tool, control in view.tools} == {"There is no result yet: segment a CT first."}
     assert not view.add.is_enabled
+
+
+def test_a_ct_that_the_worker_refuses_is_told_and_handed_over_again_next_time(bench):
+    bench.scene.fingerprints["ct1"] = "another"
+    command = draw(bench)
+    job, _fingerprint = bench.worker.handed[-1]
+    bench.say(Failure(job, "input", "The image is not a CT.", "Choose a CT."))
+    bench.say(Failure(command.id, "input", "The CT is not loaded.", "Choose the CT again."))
+    assert "not a CT" in bench.view.status.text
+    assert not bench.view.is_working
+    handed = len(bench.worker.handed)
+    assert len(draw(bench).prompts) == 1
+    assert len(bench.worker.handed) == handed + 1

@@ -39,7 +39,7 @@ class PromptPanel(Panel):
         ui.propagateButton.connect("clicked()", lambda: self._do(controller.propagate))
         ui.takeButton.connect("clicked()", lambda: self._do(controller.take_offer))
         ui.dropButton.connect("clicked()", lambda: self._do(controller.give_up_prompt))
-        self._editor.on_effect(lambda: self._do(controller.choose_tool, ""))
+        self._editor.on_effect(self._put_down)
 
     def render(self, part: PromptPart) -> None:
         """Sets the widgets, and has the views draw or leaves them alone."""
@@ -58,6 +58,10 @@ class PromptPanel(Panel):
             self._views.listen(part.tool in _RECTANGLES)
         else:
             self._views.rest()
+
+    def _put_down(self) -> None:
+        if self._controller.view.prompt.tool:
+            self._do(self._controller.choose_tool, "")
 
     def delete(self) -> None:
         """Leaves the views for good."""

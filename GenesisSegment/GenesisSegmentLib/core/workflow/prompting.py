@@ -68,6 +68,8 @@ class Prompting:
         self._reviewing, self._chores, self._on_drawn = reviewing, chores, on_drawn
         self._held: _Held | None = None
         self._asked: _Asked | None = None
+        self._loading = ""
+        """The command that hands the CT over."""
         self._next: tuple[Prompt, ...] | None = None
         """Those of a newer stroke, to be previewed when the answer to the one before is there."""
         self._shown_on = ""
@@ -152,6 +154,9 @@ class Prompting:
     def on_event(self, event: object) -> bool:
         """Takes an event, if it is an answer to this."""
         asked = self._asked
+        if isinstance(event, Failure) and event.id == self._loading:
+            self._not_loaded(event)
+            return True
         if asked is None or getattr(event, "id", None) != asked.id:
             if isinstance(event, Refined):
                 self._worker.release(event.id)
@@ -165,6 +170,13 @@ class Prompting:
             self._asked = self._model.awaited = None
             self._on_refined(asked, event)
         return True
+
+    def _not_loaded(self, failure: Failure) -> None:
+        """The CT itself is refused: the prompt on it will fail as well, without a reason."""
+        self._model.handed = "", ""
+        self.give_up()
+        if not failure.is_cancelled:
+            self._model.complain(failure)
 
     def _on_refined(self, asked: _Asked, refined: Refined) -> None:
         if asked.step == "answer":
@@ -227,7 +239,7 @@ class Prompting:
         model = self._model
         if model.handed != (volume_id, self._scene.fingerprint(volume_id)):
             snapshot = yield from self._scene.copying(volume_id)
-            self._worker.send_volume(snapshot.volume, snapshot.fingerprint)
+            self._loading = self._worker.send_volume(snapshot.volume, snapshot.fingerprint)
             model.handed = snapshot.node_id, snapshot.fingerprint
         return model.handed[1]
 

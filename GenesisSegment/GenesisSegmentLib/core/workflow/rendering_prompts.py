@@ -53,6 +53,6 @@ def _note(model: Model) -> str:
     if model.is_answering:
         return _("Answering")
     if model.prompts:
-        text = _("{name}: {count} prompts, which every answer keeps to. Escape gives up a stroke.")
+        text = _("Prompts on {name}: {count}. Every answer keeps to all of them; Escape gives up a stroke.")
         return text.format(name=row.name, count=len(model.prompts))
     return _("Draw on {name} in any of the slice views. Other structures keep their voxels.").format(name=row.name)

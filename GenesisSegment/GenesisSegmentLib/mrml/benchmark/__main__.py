@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 QUICK, FULL = (256, 256, 150), (512, 512, 300)
-PARTS = ("whole_results", "memory", "local_writes", "callbacks", "commands")
+PARTS = ("whole_results", "memory", "local_writes", "callbacks", "commands", "prompts")
 
 
 def main() -> int:
@@ -34,9 +34,10 @@ def main() -> int:
 
 
 def _measured(part: str, shape: tuple[int, int, int]) -> list[dict[str, Any]]:
-    from . import results, running
+    from . import prompts, results, running
 
-    work = getattr(running if part in ("callbacks", "commands") else results, part)
+    home = {"callbacks": running, "commands": running, "prompts": prompts}.get(part, results)
+    work = getattr(home, part)
     return [{**asdict(row), "is_met": row.is_met} for row in work(shape)]
 
 

@@ -33,7 +33,7 @@ CALLBACK_TARGET_MS, COMMAND_TARGET_MS = 16.0, 10.0
 _TICK_S, _PATIENCE_S, _COMMANDS = 0.1, 120.0, 50
 
 
-class _ReadySetup:
+class ReadySetup:
     """Everything is installed."""
 
     def check(self, runtime: str) -> SetupReport:
@@ -49,7 +49,7 @@ class _ReadySetup:
         return True
 
 
-class _Settings(dict[str, str]):
+class Settings(dict[str, str]):
     """Settings of this run alone."""
 
     def set(self, key: str, value: str) -> None:
@@ -62,8 +62,8 @@ def callbacks(shape: Shape) -> list[Row]:
     stage = Stage(shape)
     slicer.mrmlScene = stage.mrml
     with tempfile.TemporaryDirectory(prefix="genesis-benchmark-") as folder:
-        worker = WorkerClient(_launch(Path(folder)), Path(folder))
-        controller = Controller(stage.scene, worker, _ReadySetup(), _Settings(), time.monotonic)
+        worker = WorkerClient(launch(Path(folder), f"{__package__}.echo"), Path(folder))
+        controller = Controller(stage.scene, worker, ReadySetup(), Settings(), time.monotonic)
         try:
             costs = _run(controller, stage)
         finally:
@@ -75,7 +75,7 @@ def callbacks(shape: Shape) -> list[Row]:
 def commands(_shape: Shape) -> list[Row]:
     """What a command and its answer take: of this process, all threads together, and from end to end by the clock."""
     with tempfile.TemporaryDirectory(prefix="genesis-benchmark-") as folder:
-        client = WorkerClient(_launch(Path(folder)), Path(folder))
+        client = WorkerClient(launch(Path(folder), f"{__package__}.echo"), Path(folder))
         try:
             _ask(client)  # the process starts
             costs = [timed(lambda: _ask(client))[1] for _n in range(_COMMANDS)]
@@ -198,8 +198,8 @@ def _ask(client: WorkerClient) -> None:
         time.sleep(0.0005)
 
 
-def _launch(folder: Path) -> Launch:
+def launch(folder: Path, module: str) -> Launch:
+    """A module of the library as the worker, with its log in a folder."""
     library = str(Path(__file__).resolve().parents[3])
     path = os.pathsep.join(filter(None, (library, os.environ.get("PYTHONPATH"))))
-    argv = (sys.executable, "-m", f"{__package__}.echo")
-    return Launch(argv, folder / "worker.log", {**os.environ, "PYTHONPATH": path})
+    return Launch((sys.executable, "-m", module), folder / "worker.log", {**os.environ, "PYTHONPATH": path})

@@ -59,7 +59,7 @@ class Stage:
         self._logic.SetModuleLogic(name, logic)
 
     def _volume(self, shape: Shape) -> Any:
-        """Noise where a CT has organs, on a grid of 0.7 x 0.7 x 1 mm."""
+        """Organs in fat, in air, with noise; on a grid of 0.7 x 0.7 x 1 mm."""
         node = self.mrml.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "CT")
         geometry = Geometry(shape, np.diag([0.7, 0.7, 1.0, 1.0]))
         node.SetIJKToRASMatrix(to_vtk(geometry.ijk_to_ras))
@@ -68,7 +68,10 @@ class Stage:
         image.AllocateScalars(4, 1)  # VTK_SHORT
         random = np.random.default_rng(0)
         filled = voxels(image)
+        body = np.full(shape[:2], -1000, np.int16)
+        body[shape[0] // 10 : -shape[0] // 10, shape[1] // 10 : -shape[1] // 10] = -100
         for k in range(shape[2]):
-            filled[:, :, k] = random.integers(-1000, 400, shape[:2], np.int16)
+            noise = random.integers(-20, 21, shape[:2], np.int16)
+            filled[:, :, k] = np.where(self.labels[:, :, k] > 0, np.int16(40), body) + noise
         node.SetAndObserveImageData(image)
         return node
