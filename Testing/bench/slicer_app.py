@@ -301,6 +301,7 @@ def use_scene(app: qSlicerApplication, mrml: Any) -> None:
         each.disconnect()  # what the last test's module had connected
     app._modules._modules.clear()
     app._layouts._layout = 1
+    app._layouts._slices.clear()
     sample_data = sys.modules["SampleData"]
     sample_data.sources.clear()
     sample_data.categories.clear()
