@@ -99,7 +99,7 @@ def sign_flip_p(differences: Iterable[float]) -> float:
     """
     steps = [round(d / STEP) for d in differences]
     reach = sum(abs(s) for s in steps)
-    shares = np.zeros(2 * reach + 1)  # of all sets, by what they add up to; index ``reach`` is nothing
+    shares: np.ndarray = np.zeros(2 * reach + 1)  # of all sets, by what they add up to; index ``reach`` is nothing
     shares[reach] = 1.0
     for step in steps:
         moved = np.zeros_like(shares)

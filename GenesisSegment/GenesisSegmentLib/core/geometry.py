@@ -203,7 +203,7 @@ class Geometry:
         """Whether both grids have the same shape and every corner within ``tolerance_mm``."""
         if self.shape != other.shape:
             return False
-        corners = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape])).reshape(3, -1)
+        corners: np.ndarray = np.array(np.meshgrid(*[(0, n - 1) for n in self.shape])).reshape(3, -1)
         corners = np.vstack([corners, np.ones(corners.shape[1])])
         return bool(np.abs((self.ijk_to_ras - other.ijk_to_ras) @ corners)[:3].max() <= tolerance_mm)
 

@@ -43,16 +43,24 @@ def pack_layers(segmentation: Segmentation, advance: Advance = lambda fraction: 
 def layers_of(bits: np.ndarray, classes: Sequence[int], advance: Advance = lambda fraction: None) -> tuple[Layer, ...]:
     """The layers of some of the classes in ``bits`` (i, j, k)."""
     groups = color(overlaps(bits, lambda fraction: advance(0.5 * fraction)), classes)
+    layers = painted(bits, groups, lambda fraction: advance(0.5 + 0.5 * fraction))
+    return tuple(Layer(labels, group) for labels, group in zip(layers, groups, strict=True))
+
+
+def painted(
+    bits: np.ndarray, groups: Sequence[tuple[int, ...]], advance: Advance = lambda fraction: None
+) -> list[np.ndarray]:
+    """Labels uint8 (i, j, k) of each group of classes in ``bits``, of which no two may share a voxel."""
     masks = [bit_of(*group) for group in groups]
     layers = [np.zeros_like(bits, dtype=np.uint8) for _ in groups]
     for slab, fraction in _slabs(bits):
-        advance(0.5 + 0.5 * fraction)
+        advance(fraction)
         piece = bits[slab]
         used = np.bitwise_or.reduce(piece, axis=None)
         for labels, mask in zip(layers, masks, strict=True):
             if used & mask:
                 labels[slab] = _index_of_bit(piece & mask)
-    return tuple(Layer(labels, group) for labels, group in zip(layers, groups, strict=True))
+    return layers
 
 
 def unpack_layers(layers: Sequence[Layer], geometry: Geometry, own: tuple[str, ...] = ()) -> Segmentation:

@@ -13,6 +13,9 @@ from .geometry import Box
 _FLAT = 1e-3
 """Below this share of their length, edges of a box or sides of a polygon do not leave the plane or line of others."""
 
+_PIECE, _AT_ONCE = 8.0, 16_000
+"""Voxels: the length of a piece of a thick line, and how many voxels around pieces are looked at together."""
+
 
 def line(points: np.ndarray, region: Box) -> np.ndarray:
     """The voxels of a polyline through ``points`` (n, 3): one voxel thin, each touching the next (26-connected).
@@ -45,14 +48,16 @@ def tube(points: np.ndarray, radius_mm: float, to_mm: np.ndarray, region: Box) -
     ``to_mm`` (3, 3) turns steps in voxels into steps in millimetres.
     """
     covered = line(points, region)
+    start, stop = _pieces(points)
     reach = radius_mm * np.linalg.norm(np.linalg.inv(to_mm), axis=1)
-    ends = points[1:] if len(points) > 1 else points
-    for start, stop in zip(points, ends, strict=False):
-        low = np.ceil(np.minimum(start, stop) - reach).astype(int)
-        high = np.floor(np.maximum(start, stop) + reach).astype(int) + 1
-        part = _overlap(low, high, region)
-        if part is not None:
-            covered[_shifted(part, region).slices] |= _near(start, stop, radius_mm, to_mm, part)
+    low = np.maximum(np.ceil(np.minimum(start, stop) - reach).astype(np.int64), region.start)
+    high = np.minimum(np.floor(np.maximum(start, stop) + reach).astype(np.int64) + 1, region.stop)
+    (met,) = np.nonzero((low < high).all(axis=1))
+    if met.size:
+        sides = (high - low)[met].max(axis=0)
+        count = max(1, _AT_ONCE // int(sides.prod()))
+        for some in (met[n : n + count] for n in range(0, met.size, count)):
+            _mark(covered, _near(start[some], stop[some], radius_mm, to_mm, low[some], sides), region)
     return covered
 
 
@@ -113,29 +118,31 @@ def _mark(covered: np.ndarray, voxels: np.ndarray, region: Box) -> None:
     covered[tuple(places.T)] = True
 
 
-def _overlap(low: np.ndarray, high: np.ndarray, region: Box) -> Box | None:
-    start = np.maximum(low, region.start)
-    stop = np.minimum(high, region.stop)
-    return Box(tuple(start.tolist()), tuple(stop.tolist())) if (start < stop).all() else None
+def _pieces(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The starts and stops (n, 3) of a polyline in pieces that are short, so that the boxes around them are small."""
+    start, step = (points[:-1], np.diff(points, axis=0)) if len(points) > 1 else (points, 0 * points)
+    count = np.maximum(1, np.ceil(np.abs(step).max(axis=1, initial=0) / _PIECE)).astype(np.int64)
+    piece = np.repeat(np.arange(len(start)), count)
+    number = np.arange(len(piece)) - np.repeat(np.cumsum(count) - count, count)
+    share = step[piece] / count[piece, None]
+    first = start[piece] + number[:, None] * share
+    return first, first + share
 
 
-def _shifted(part: Box, region: Box) -> Box:
-    """The part of a region as a box of its array."""
-    start = tuple(a - b for a, b in zip(part.start, region.start, strict=True))
-    stop = tuple(a - b for a, b in zip(part.stop, region.start, strict=True))
-    return Box(start, stop)  # type: ignore[arg-type]
-
-
-def _near(start: np.ndarray, stop: np.ndarray, radius_mm: float, to_mm: np.ndarray, part: Box) -> np.ndarray:
-    """Whether voxel centres are at most ``radius_mm`` from a piece of line."""
-    steps = [np.arange(low, high) - origin for low, high, origin in zip(part.start, part.stop, start, strict=True)]
-    x, y, z = ((row[0] * steps[0])[:, None, None] + (row[1] * steps[1])[:, None] + row[2] * steps[2] for row in to_mm)
-    dx, dy, dz = to_mm @ (stop - start)
+def _near(
+    start: np.ndarray, stop: np.ndarray, radius_mm: float, to_mm: np.ndarray, low: np.ndarray, sides: np.ndarray
+) -> np.ndarray:
+    """The voxels (n, 3) at most ``radius_mm`` from pieces of line, in boxes of equal ``sides`` from ``low``."""
+    i, j, k = (np.arange(side) + (low - start)[:, axis, None] for axis, side in enumerate(sides))
+    x, y, z = (
+        (row[0] * i)[:, :, None, None] + (row[1] * j)[:, None, :, None] + (row[2] * k)[:, None, None] for row in to_mm
+    )
+    dx, dy, dz = ((stop - start) @ to_mm.T).T[:, :, None, None, None]
     length2 = dx * dx + dy * dy + dz * dz
-    if length2 > 0:
-        t = np.clip((x * dx + y * dy + z * dz) / length2, 0, 1)
-        x, y, z = x - t * dx, y - t * dy, z - t * dz
-    return x * x + y * y + z * z <= radius_mm * radius_mm
+    t = np.clip((x * dx + y * dy + z * dz) / np.where(length2 > 0, length2, 1), 0, 1)
+    x, y, z = x - t * dx, y - t * dy, z - t * dz
+    found = np.argwhere(x * x + y * y + z * z <= radius_mm * radius_mm)
+    return low[found[:, 0]] + found[:, 1:]
 
 
 def _wound(points: np.ndarray, start: tuple[int, int], stop: tuple[int, int]) -> np.ndarray:

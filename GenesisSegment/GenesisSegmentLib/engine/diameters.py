@@ -158,7 +158,7 @@ class _Outline:
 def _entered(lines: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The pixels that lines (n, 2, 2), in pixels, pass through: rows and columns (n, m), and which of these count."""
     start, along = lines[:, 0], lines[:, 1] - lines[:, 0]
-    shares = [np.zeros((len(lines), 1)), np.ones((len(lines), 1))]
+    shares: list[np.ndarray] = [np.zeros((len(lines), 1)), np.ones((len(lines), 1))]
     for axis in range(2):
         low, high = lines[..., axis].min(axis=1), lines[..., axis].max(axis=1)
         edges = np.ceil(low - 0.5)[:, None] + 0.5 + np.arange(int(np.ceil((high - low).max())) + 1)
@@ -187,7 +187,7 @@ def _marching_squares(mask: np.ndarray) -> np.ndarray:
     midpoints = np.array([(0.5, 0), (0, 0.5), (1, 0.5), (0.5, 1)])
     plain = crossed.sum(axis=-1) == 2
     cell = np.argwhere(plain)
-    ends = [(cell, np.nonzero(crossed[plain])[1].reshape(-1, 2))]
+    ends: list[tuple[np.ndarray, np.ndarray]] = [(cell, np.nonzero(crossed[plain])[1].reshape(-1, 2))]
     # Where pixels meet at a corner alone the outline passes around both.
     saddle = crossed.all(axis=-1)
     for pixels, pairs in ((saddle & first, ((0, 2), (1, 3))), (saddle & ~first, ((0, 1), (2, 3)))):
