@@ -42,7 +42,7 @@ COMMANDS = (
     *("scene_about_to_close", "scene_closed", "scene_loaded", "segmentation_edited"),
     *("accept", "show_learn", "install_learning", "learn", "pause_learning", "stop_learning"),
     *("set_automatic", "use_version", "go_back"),
-    *("choose_tool", "set_adding", "draw", "give_up_prompt", "propagate", "take_offer"),
+    *("choose_tool", "set_adding", "draw", "add_structure", "give_up_prompt", "propagate", "take_offer"),
 )
 
 
@@ -164,6 +164,8 @@ def prompting(**changes: Any) -> PromptPart:
     tips = {"point": "Click.", "scribble": "Draw a line.", "lasso": "Draw round.", "rectangle": "Drag.", "box": "Drag."}
     plain = PromptPart(
         tools=tuple((tool, Control(True, tip)) for tool, tip in tips.items()),
+        new=(Choice("", "New structure ..."), Choice("0", "One of your own"), Choice("27", "Liver Tumor")),
+        new_box=Control(True, "Begins a structure."),
         add=Control(True, "What you draw is added.", is_checked=True),
         add_text="Add",
         propagate=Control(False, "Draw some prompts first."),

@@ -196,6 +196,15 @@ class FakeScene:
         self._refuse("version")
         return self.versions.get(segmentation_id, 0), tuple(self.rows[segmentation_id])
 
+    def add_segment(self, segmentation_id, class_index) -> str:
+        self._refuse("add_segment")
+        self.calls.append(("add_segment", class_index))
+        state = (
+            segment_state(class_index) if class_index else replace(segment_state(1), segment_id="own", class_index=0)
+        )
+        self.rows[segmentation_id].append(state)
+        return state.segment_id
+
     def reading_surroundings(self, segmentation_id, segment_id, box) -> Pieces[np.ndarray]:
         yield from self._in_pieces()
         self._refuse("surroundings")

@@ -106,3 +106,27 @@ def test_a_preview_lies_where_its_box_lies_and_the_next_one_takes_its_place(scen
         assert not shown.GetSaveWithScene()
     scene.hide_preview(node.GetID())
     assert not parts_of(app.scene, volume.GetID(), PREVIEW)
+
+
+def test_a_new_lesion_is_begun_drawn_and_undone(scene, editor, node, volume):
+    from GenesisSegmentLib.core.classes import class_table
+
+    pancreas_tumor = class_table()[28]
+    segment_id = scene.add_segment(node.GetID(), 28)
+    segment = node.GetSegmentation().GetSegment(segment_id)
+    assert (segment_id, segment.GetName()) == (pancreas_tumor.slug, pancreas_tumor.name)
+    assert next(s for s in scene.segments(node.GetID()) if s.segment_id == segment_id).class_index == 28
+    box = Box((3, 3, 3), (6, 6, 6))
+    finished(scene.redrawing(node.GetID(), segment_id, box, np.ones(box.shape, bool)))
+    assert Box.around(read_mask(node, segment_id, placement(volume).geometry)) == box
+    editor.undo()
+    editor.undo()
+    assert node.GetSegmentation().GetSegment(segment_id) is None
+
+
+def test_structures_of_ones_own_get_names_of_their_own(scene, node):
+    ids = [scene.add_segment(node.GetID(), 0) for _n in range(3)]
+    found = {s.segment_id: s for s in scene.segments(node.GetID())}
+    assert [found[i].name for i in ids] == ["Structure", "Structure 2", "Structure 3"]
+    assert [found[i].class_index for i in ids] == [0, 0, 0]
+    assert len({found[i].color for i in ids}) == 3

@@ -106,3 +106,14 @@ def test_a_new_layout_does_not_lose_the_tool(panel, views, slicer_bench):
     slicer_bench.slicer.app.layoutManager().setLayout(6)
     drag(views["Red"], (100, 100))
     assert len(strokes(panel)) == 2
+
+
+def test_a_new_structure_is_chosen_from_the_list_which_then_says_again_what_it_is_for(panel):
+    panel.show(a_view(State.REVIEWING))
+    panel.controller.said()
+    box = panel.ui.newComboBox
+    for row, said in ((2, [("add_structure", 27)]), (1, [("add_structure", 0)]), (0, [])):
+        box.setCurrentIndex(row)
+        box.activated.emit(row)
+        assert panel.controller.said() == said
+        assert box.currentIndex == 0

@@ -296,3 +296,23 @@ def test_a_ct_that_the_worker_refuses_is_told_and_handed_over_again_next_time(be
     handed = len(bench.worker.handed)
     assert len(draw(bench).prompts) == 1
     assert len(bench.worker.handed) == handed + 1
+
+
+@pytest.mark.parametrize(("class_index", "name"), [(27, "liver_tumor"), (0, "own")])
+def test_a_new_structure_is_selected_and_takes_prompts(bench, class_index, name):
+    bench.controller.add_structure(class_index)
+    bench.wait()
+    assert bench.view.correct.selected == name
+    assert "empty" in bench.view.status.text
+    bench.controller.choose_tool("box")
+    command = draw(bench, (0.0, 0.0, 0.0), (1.0, 1.0, 0.0))
+    assert (command.class_index, command.prompts[0].kind) == (class_index, "box")
+
+
+def test_only_what_is_not_there_yet_can_be_begun_lesions_first(bench):
+    offered = [choice.value for choice in bench.view.prompt.new]
+    present = {row.segment.class_index for row in bench.view.correct.rows}
+    assert offered[:3] == ["", "0", "26"]
+    assert not present & {int(value) for value in offered[1:]}
+    bench.controller.add_structure(next(iter(present)))
+    assert "add_segment" not in bench.scene.names()

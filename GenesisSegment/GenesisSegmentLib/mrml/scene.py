@@ -42,7 +42,7 @@ from .volumes import (
     placement_under,
     version_of,
 )
-from .writing import class_numbers, create_node, kept_classes, put_layers, segments_of, to_voxels
+from .writing import add_empty, class_numbers, create_node, kept_classes, put_layers, segments_of, to_voxels
 
 
 class Scene:
@@ -273,6 +273,12 @@ class Scene:
         yield from steady(lambda: changes_version(self._voxels_of(segmentation_id)), begin)
 
     # --- prompts
+
+    def add_segment(self, segmentation_id: str, class_index: int) -> str:
+        """Adds an empty segment: of a class, or for 0 one of the person's own; one step of undo. Returns its ID."""
+        node = self._voxels_of(segmentation_id)
+        self._editor.save_state(node)
+        return add_empty(node, class_index)
 
     def reading_surroundings(self, segmentation_id: str, segment_id: str, box: Box) -> Pieces[np.ndarray]:
         """The bits of :func:`.prompting.surroundings` in a box of the CT.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack
+from itertools import chain, count
 from typing import Any
 
 import slicer
@@ -118,6 +119,22 @@ def put_layers(node: Any, layers: Sequence[Prepared], run: str, undo: ExitStack)
                 segmentation.GetSegment(ours[c]).SetTag(RUN_TAG, run)
             else:
                 _add(segmentation, written[c].image, c, run)
+
+
+def add_empty(node: Any, index: int) -> str:
+    """Adds a segment without a voxel: of a class, or with ``index`` 0 one of the person's own. Returns its ID."""
+    segmentation = node.GetSegmentation()
+    if not index:
+        taken = {segment.GetName() for _id, segment in segments_of(node)}
+        plain = _("Structure")
+        name = next(n for n in chain([plain], (f"{plain} {i}" for i in count(2))) if n not in taken)
+        return segmentation.AddEmptySegment(segmentation.GenerateUniqueSegmentID("structure"), name)
+    structure = class_table()[index]
+    segment = slicer.vtkSegment()
+    describe(segment, structure)
+    segment_id = segmentation.GenerateUniqueSegmentID(structure.slug)
+    segmentation.AddSegment(segment, segment_id)
+    return segment_id
 
 
 def _unnamed(part: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..core.workflow.view import PromptPart
 from .panel import Panel
-from .render import put, render_control, render_note
+from .render import put, render_choices, render_control, render_note
 from .segment_editor import SegmentEditor
 from .shortcuts import KEYS
 from .slice_views import SliceViews
@@ -35,6 +35,7 @@ class PromptPanel(Panel):
         }
         for tool, button in self._buttons.items():
             button.connect("clicked()", lambda tool=tool: self._do(controller.choose_tool, tool))
+        ui.newComboBox.connect("activated(int)", self._new_chosen)
         ui.addButton.connect("clicked(bool)", lambda on: self._do(controller.set_adding, on))
         ui.propagateButton.connect("clicked()", lambda: self._do(controller.propagate))
         ui.takeButton.connect("clicked()", lambda: self._do(controller.take_offer))
@@ -49,6 +50,8 @@ class PromptPanel(Panel):
             render_control(button, control, KEYS[button.objectName])
         for button, control in ((ui.addButton, part.add), (ui.propagateButton, part.propagate)):
             render_control(button, control, KEYS[button.objectName])
+        render_choices(ui.newComboBox, part.new, "")
+        render_control(ui.newComboBox, part.new_box)
         put(ui.addButton, text=part.add_text)
         for button, control in ((ui.takeButton, part.take), (ui.dropButton, part.drop)):
             render_control(button, control)
@@ -58,6 +61,13 @@ class PromptPanel(Panel):
             self._views.listen(part.tool in _RECTANGLES)
         else:
             self._views.rest()
+
+    def _new_chosen(self, row: int) -> None:
+        value = self._ui.newComboBox.itemData(row)
+        if value:
+            self._do(self._controller.add_structure, int(value))
+        else:
+            self.render_anew(self._controller.view)
 
     def _put_down(self) -> None:
         if self._controller.view.prompt.tool:

@@ -143,6 +143,10 @@ class Commands(ABC):
         """Whether prompts add to the segment, or take away."""
         self._do(lambda: self._prompting.set_adding(is_adding))
 
+    def add_structure(self, class_index: int) -> None:
+        """Begins a new structure: of a class, or for 0 one of the person's own."""
+        self._do(lambda: self._prompting.add_structure(class_index))
+
     def draw(self, stroke: Stroke, is_done: bool) -> None:
         """The mouse drew in a view; ``is_done``: the button was let go."""
         self._do(lambda: self._prompting.draw(stroke, is_done))

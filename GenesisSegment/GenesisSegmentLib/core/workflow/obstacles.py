@@ -57,9 +57,14 @@ def estimate_obstacle(model: Model) -> str:
     return _("Correcting comes first.") if model.is_correcting else segment_obstacle(model)
 
 
+def new_obstacle(model: Model) -> str:
+    """Why no new structure can be begun."""
+    return result_obstacle(model) or busy_obstacle(model) or setup_obstacle(model)
+
+
 def prompt_obstacle(model: Model) -> str:
     """Why no prompt can be drawn."""
-    if reason := result_obstacle(model) or busy_obstacle(model) or setup_obstacle(model):
+    if reason := new_obstacle(model):
         return reason
     row = model.row(model.selected)
     if row is None:

@@ -187,6 +187,9 @@ class ScenePort(Protocol):
     def resetting(self, segmentation_id: str, segment_id: str) -> Pieces[None]:
         """Gives a segment the model's voxels back; one step of undo."""
 
+    def add_segment(self, segmentation_id: str, class_index: int) -> str:
+        """Adds an empty segment: of a class, or for 0 one of the person's own; one step of undo. Returns its ID."""
+
     def reading_surroundings(self, segmentation_id: str, segment_id: str, box: Box) -> Pieces[np.ndarray]:
         """What a prompt is about, of a box of the CT: uint8 bits of :mod:`..refining_messages` (i, j, k)."""
 

@@ -21,7 +21,7 @@ from ..refining_messages import Step
 from ..strokes import TOOLS, Stroke, prompt_of
 from .chores import Chores
 from .model import CHANGE, PROMPT, Model
-from .obstacles import prompt_obstacle, propagate_obstacle
+from .obstacles import new_obstacle, prompt_obstacle, propagate_obstacle
 from .ports import ScenePort, SegmentState, WorkerPort
 from .reviewing import Reviewing
 from .text import FAULTS, sentences, unexpected
@@ -92,6 +92,21 @@ class Prompting:
     def set_adding(self, is_adding: bool) -> None:
         """Whether the tools add to the segment, or take away."""
         self._model.is_adding = is_adding
+
+    def add_structure(self, class_index: int) -> None:
+        """Begins a new structure: of a class that is not there yet, or for 0 one of the person's own."""
+        model = self._model
+        if new_obstacle(model) or not model.segmentation_id or class_index in model.present:
+            return
+        self.give_up()
+        segment_id = self._scene.add_segment(model.segmentation_id, class_index)
+        model.can_undo, model.can_redo = True, False
+        self._reviewing.refresh()
+        self._reviewing.select(segment_id)
+        row = model.row(segment_id)
+        if row is not None:
+            text = _("{name} is empty: draw a box around it, or a point or scribble in it.")
+            model.say(text.format(name=row.name), "idle")
 
     def draw(self, stroke: Stroke, is_done: bool) -> None:
         """The mouse moved with its button down, or the button was let go."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ..class_names import class_title
+from ..classes import all_classes, class_table
 from ..i18n import _
 from ..strokes import TOOLS
 from .model import Model
-from .obstacles import prompt_obstacle, propagate_obstacle
-from .view import PromptPart, control
+from .obstacles import new_obstacle, prompt_obstacle, propagate_obstacle
+from .view import Choice, PromptPart, control
 
 
 def render_prompts(model: Model) -> PromptPart:
@@ -16,6 +18,10 @@ def render_prompts(model: Model) -> PromptPart:
     return PromptPart(
         tools=tuple((tool, control(reason, _tip(tool), is_checked=tool == model.tool)) for tool in TOOLS),
         tool=model.tool,
+        new=_new(model),
+        new_box=control(
+            new_obstacle(model), _("Begins a structure that is not there yet, for a lesion or anything of your own.")
+        ),
         add=control(
             reason,
             _("What you draw is added to the structure. With Shift held, it is taken away.")
@@ -31,6 +37,17 @@ def render_prompts(model: Model) -> PromptPart:
         take=control("", _("Draws the structure as it is shown; Undo works."), is_visible=has_offer),
         drop=control("", _("Leaves the structure as it is."), is_visible=has_offer),
         note=_note(model),
+    )
+
+
+def _new(model: Model) -> tuple[Choice, ...]:
+    absent = sorted(
+        (c for c in all_classes() if c not in model.present), key=lambda c: (-class_table()[c].is_lesion, c)
+    )
+    return (
+        Choice("", _("New structure ...")),
+        Choice("0", _("One of your own"), _("Rename it in the Segment Editor. It may lie inside any other.")),
+        *(Choice(str(index), class_title(index)) for index in absent),
     )
 
 

@@ -139,12 +139,17 @@ class CorrectPart:
 class PromptPart:
     """The tools that draw prompts on the selected structure.
 
+    ``new`` are the structures that can be begun, by class index, "0" for one of the person's own; the first entry, "",
+    says what the list is for.
+
     ``tools`` are buttons by name of :data:`..strokes.TOOLS`; ``tool`` is the one in use, "" for none. ``add`` is
     checked where prompts add, and not where they take away. ``take`` and ``drop`` are there while a change is offered.
     """
 
     tools: tuple[tuple[str, Control], ...] = tuple((tool, Control(False, "")) for tool in TOOLS)
     tool: str = ""
+    new: tuple[Choice, ...] = ()
+    new_box: Control = Control(False, "")
     add: Control = Control(False, "")
     add_text: str = ""
     propagate: Control = Control(False, "")
