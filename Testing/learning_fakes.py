@@ -27,7 +27,8 @@ from GenesisSegmentLib.core.protocol import Done
 from GenesisSegmentLib.core.rounds import ClassVerdict
 from GenesisSegmentLib.core.workflow.controller import Controller
 from GenesisSegmentLib.core.workflow.ports import Reviewed
-from workflow_fakes import SHAPE, Bench, FakeScene, ScriptedWorker
+from scene_fakes import SHAPE, FakeScene
+from workflow_fakes import Bench, ScriptedWorker
 
 LIVER = ClassVerdict("liver", True, 6, 0, 0.811, 0.874, 0.016, "better")
 SPLEEN = ClassVerdict("spleen", False, 6, 0, 0.902, 0.901, None, "same")

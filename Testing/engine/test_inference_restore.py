@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from GenesisSegmentLib.core.errors import Cancelled
 from GenesisSegmentLib.core.geometry import Box, Geometry
-from GenesisSegmentLib.core.segmentation import BITS
-from GenesisSegmentLib.engine.inference.restore import restore_linear, restore_nearest
+from GenesisSegmentLib.core.segmentation import BITS, bit_of, bits_type, pack
+from GenesisSegmentLib.engine.inference import bands, resample
+from GenesisSegmentLib.engine.inference.resample import matrices
+from GenesisSegmentLib.engine.inference.restore import _covered, restore_linear, restore_nearest
 from inference_builders import LIVER, ORIENTATIONS, ROTATIONS, SPLEEN, ball_distance, dice, grid, positions
 
 CENTER = (12.0, -30.0, 400.0)
@@ -187,13 +190,106 @@ def test_overlapping_classes_keep_their_own_masks() -> None:
         assert dice((found & LIVER_BIT) != 0, truth[1]) > bound
 
 
-def test_restoring_reports_and_can_be_stopped_between_classes() -> None:
+# --- every class resampled on the whole grid, then thresholded: the same in every bit --------------------------------
+
+
+def whole_grid(bits, logits, classes, model: Geometry, native: Geometry) -> tuple[np.ndarray, np.ndarray]:
+    """The plain way, on RAS axes, and how far from 0 the value nearest to it is at each voxel."""
+    region = _covered(model, native)
+    out, least = np.zeros(native.shape, bits.dtype), np.full(native.shape, np.inf)
+    if region is None:
+        return out, least
+    by_i, by_j, by_k = matrices(model, native.cropped(region))
+    for index, values in zip(classes, logits, strict=True):
+        inside = (bits & bit_of(index)) != 0
+        clearness = np.abs(values.astype(np.float32))
+        field = np.where(inside, np.maximum(clearness, np.float32(1e-3)), -clearness)
+        planes = (by_k @ field.transpose(2, 0, 1).reshape(field.shape[2], -1)).reshape(-1, *field.shape[:2])
+        up = np.stack([by_j @ np.ascontiguousarray((by_i @ plane).T) for plane in planes])
+        out[region.slices] |= np.where(up.transpose(2, 1, 0) > 0, bit_of(index), bit_of())
+        least[region.slices] = np.minimum(least[region.slices], np.abs(up.transpose(2, 1, 0)))
+    return out, least
+
+
+SPACINGS = [(1.0, 1.0, 1.0), (0.5, 0.5, 4.0), (0.75, 0.625, 1.5), (4.0, 2.5, 0.25), (0.3, 0.7, 0.9), (0.83, 0.83, 5.0)]
+SHAPES = st.one_of(st.tuples(*[st.integers(1, 26)] * 3), st.sampled_from([(40, 30, 1), (1, 40, 12), (20, 24, 60)]))
+CLASSES = [(1, 6, 32), (2, 32, 33, 64), (7,)]
+
+
+@given(
+    shape=SHAPES,
+    spacing=st.sampled_from(SPACINGS),
+    degrees=st.sampled_from(ROTATIONS),
+    orientation=st.sampled_from(ORIENTATIONS),
+    model_spacing=st.sampled_from([1.5, 2.0, 4.0]),
+    classes=st.sampled_from(CLASSES),
+    smooth=st.sampled_from([0.0, 1.0, 3.0]),
+    slab=st.sampled_from([1, 500, 10**9]),
+    seed=st.integers(0, 10**6),
+)
+@settings(max_examples=150, deadline=None)
+def test_every_bit_is_that_of_the_whole_grid(
+    shape, spacing, degrees, orientation, model_spacing, classes, smooth, slab, seed
+) -> None:
+    """Also with classes that overlap, lie at the edge, are not wanted, and where post-processing decided otherwise."""
+    rng = np.random.default_rng(seed)
+    native = grid(shape, spacing, degrees).reoriented(orientation)
+    model = model_grid(native, model_spacing)
+    if rng.random() < 0.5:
+        start = [int(rng.integers(0, n)) for n in model.shape]
+        model = model.cropped(
+            Box(tuple(start), tuple(int(rng.integers(a + 1, n + 1)) for a, n in zip(start, model.shape, strict=True)))
+        )
+    noise = ndimage.gaussian_filter(rng.standard_normal((len(classes), *model.shape)), (0, *[smooth] * 3))
+    logits = (4 * noise / max(noise.std(), 1e-3) - rng.uniform(-1, 4)).astype(np.float16)
+    is_exact = not any(degrees) and all(np.log2(model_spacing / s) % 1 == 0 for s in spacing)
+    if is_exact:
+        logits = np.round(logits)  # many zeros and ties
+    changed = rng.random(logits.shape) < rng.choice([0.0, 0.1])
+    bits = pack(zip(classes, (logits > 0) ^ changed, strict=True), model.shape).astype(bits_type(classes))
+    wanted = classes[: int(rng.integers(1, len(classes) + 1))]
+    told = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resample, "SLAB_VOXELS", slab)
+        patch.setattr(bands, "_BATCH_VOXELS", min(slab, bands._BATCH_VOXELS))
+        found = restore_linear(
+            bits, logits[: len(wanted)], wanted, model, native, on_class=lambda c, *result: told.update({c: result})
+        )
+    straight = native.to_ras
+    expected, least = whole_grid(bits, logits[: len(wanted)], wanted, model, native.reoriented(straight))
+    assert found.dtype == bits.dtype
+    # A tie is decided by the last digit of where a voxel lies, unless that is exact.
+    is_clear = np.full(expected.shape, True) if is_exact else least > 1e-5
+    np.testing.assert_array_equal(straight.apply(found)[is_clear], expected[is_clear])
+    for index, (box, mask, is_preliminary) in told.items():
+        alone = np.zeros(native.shape, bool)
+        alone[box.slices] = mask
+        np.testing.assert_array_equal(alone, (found & bit_of(index)) != 0)
+        assert not is_preliminary
+    assert {c for c in wanted if ((expected & bit_of(c)) != 0).any()} <= set(told)
+
+
+def test_cells_of_the_model_without_a_surface_are_not_interpolated(monkeypatch) -> None:
+    native = grid((60, 60, 60), (1.0, 1.0, 1.0), center=CENTER)
+    model = model_grid(native, 4.0)
+    ball = ball_distance(model, BALL_AT, 20.0)
+    interpolated = []
+    plain = bands._interpolated
+    monkeypatch.setattr(bands, "_interpolated", lambda *of: interpolated.append(plain(*of)) or interpolated[-1])
+    found = restore_linear(
+        np.where(ball > 0, LIVER_BIT, BITS(0)), ball[None].astype(np.float16), (LIVER,), model, native
+    )
+    assert dice(found != 0, ball_distance(native, BALL_AT, 20.0) > 0) > 0.98
+    assert 0 < sum(values.size for values in interpolated) < 0.3 * found.size
+
+
+def test_restoring_reports_and_can_be_stopped() -> None:
     native = grid((10, 10, 10), (1.0, 1.0, 1.0), center=CENTER)
     bits = np.full(native.shape, LIVER_BIT | SPLEEN_BIT)
     logits = np.ones((2, *native.shape), np.float16)
     shares: list[float] = []
     restore_linear(bits, logits, (SPLEEN, LIVER), native, native, shares.append)
-    assert shares == [0.0, 0.5]  # one slab each
+    assert shares == [0.0]  # one slab for both
 
     def stop(share: float) -> None:
         raise Cancelled

@@ -11,7 +11,7 @@ from scipy import ndimage
 from GenesisSegmentLib.core.classes import class_table
 from GenesisSegmentLib.core.errors import Cancelled, GenesisError, InputError
 from GenesisSegmentLib.core.geometry import Box
-from GenesisSegmentLib.core.segmentation import class_boxes, pack
+from GenesisSegmentLib.core.segmentation import bit_of, class_boxes, pack
 from GenesisSegmentLib.engine.components import fill_holes, largest
 from GenesisSegmentLib.engine.postprocess import (
     LESIONS,
@@ -22,8 +22,10 @@ from GenesisSegmentLib.engine.postprocess import (
 )
 from mask_builders import (
     AORTA,
+    BIG_CUBE,
     COLON,
     COLON_TUMOR,
+    CUBE,
     CYST,
     KIDNEY_TUMOR,
     LEFT,
@@ -44,6 +46,8 @@ from mask_builders import (
     channels,
     of,
     random_masks,
+    reference_components,
+    reference_host,
     reference_largest,
     reference_published,
 )
@@ -119,6 +123,36 @@ def test_safe_never_raises_and_adds_nothing_but_filled_holes_of_lungs(seed, fill
         assert (of(result, RIGHT) | of(result, LEFT)).any()
 
 
+def reference_near(masks, hosts):
+    """All raw hosts, closed and widened."""
+    union = np.any([masks[h - 1] for h in hosts], axis=0)
+    return ndimage.binary_dilation(ndimage.binary_closing(union, structure=BIG_CUBE), structure=BIG_CUBE)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 10**6), fill=st.sampled_from([0.05, 0.2, 0.4]), own=st.booleans())
+def test_safe_gives_organs_in_pieces_and_lesions_what_each_class_alone_would_get(seed, fill, own):
+    """Masks overlap at random; a structure of one's own, which takes bits of 64, stays as it is."""
+    masks = random_masks(seed, fill)
+    index = 40 if own else VESSEL
+    bits = pack([*((c, masks[c - 1]) for c in range(1, 33)), (index, masks[VESSEL - 1])], SHAPE)
+    cleaned = postprocess_bits(bits, {*range(1, 33), index}, "safe")
+    expected = {index: masks[VESSEL - 1]}
+    for c in {*range(1, 26)} - {AORTA, VEIN, VESSEL, RIGHT, LEFT}:
+        parts = reference_components(masks[c - 1])
+        sizeable = [part for part in parts if part.sum() >= 0.1 * parts[0].sum()] if c in (COLON, 19) else parts[:1]
+        expected[c] = np.any(sizeable, axis=0)
+    for c, above in ((26, 80), (27, 20), (28, 100), (32, 20)):
+        hosts = {26: (2, 3), 27: (6,), 28: (11,), 32: (2, 3)}[c]
+        expected[c] = reference_largest(masks[c - 1] & reference_host(masks, hosts), None, above)
+    for c, above, hosts in ((29, 80, (LIVER, VESSEL)), (30, 30, (RIGHT, LEFT)), (31, 100, (COLON,))):
+        near = reference_near(masks, hosts)
+        parts = [p for p in reference_components(masks[c - 1]) if p.sum() > above and (p & near).any()]
+        expected[c] = np.any([np.zeros(SHAPE, bool), *parts], axis=0)
+    for c, mask in expected.items():
+        assert np.array_equal((cleaned & bit_of(c)) != 0, mask), c
+
+
 @pytest.mark.parametrize("index", [AORTA, COLON, 19])
 def test_safe_keeps_sizeable_pieces_of_organs_that_enter_the_scan_in_pieces(index):
     ascending, descending, speck = box((2, 6)), box((14, 17)), box((22, 23), y=(1, 2), z=(1, 2))
@@ -149,6 +183,22 @@ HOSTS_TOUCHED = (
     *(("hepatic_vessel_tumor", "hepatic_vessel"), ("hepatic_vessel_tumor", "liver"), ("colon_tumor", "colon")),
     *(("lung_tumor", "lung_right"), ("lung_tumor", "lung_left")),
 )
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), fill=st.sampled_from([0.1, 0.4]))
+def test_round_a_small_lesion_the_host_is_what_it_is_in_the_whole_volume(seed, fill):
+    """Only what lies near a lesion is closed and widened; at the edge of the volume, closing erodes as published."""
+    rng = np.random.default_rng(seed)
+    noise = ndimage.gaussian_filter(rng.standard_normal(SHAPE), 1.2)
+    labels, _ = ndimage.label(noise > np.quantile(noise, 1 - fill), structure=CUBE)
+    liver, tumor = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:]), np.zeros(SHAPE, bool)
+    start = rng.integers(0, SHAPE)
+    tumor[tuple(slice(s, s + n) for s, n in zip(start, rng.integers(1, 4, 3), strict=True))] = True
+    bits = pack([(LIVER, liver), (LIVER_TUMOR, tumor)], SHAPE)
+    host = ndimage.binary_dilation(ndimage.binary_closing(liver, structure=BIG_CUBE), structure=BIG_CUBE)
+    cleaned = postprocess_bits(bits, (LIVER, LIVER_TUMOR), "published", asked=(LIVER_TUMOR,))
+    assert np.array_equal(cleaned != 0, tumor & host)
 
 
 @pytest.mark.parametrize(("lesion", "host"), HOSTS_TOUCHED)

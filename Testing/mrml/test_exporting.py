@@ -20,7 +20,8 @@ from GenesisSegmentLib.mrml.arrays import label_image, voxels
 from GenesisSegmentLib.mrml.nodes import GoneError, volume_of
 from GenesisSegmentLib.mrml.volumes import placement
 from mrml_builders import LIVER, SHAPE, SceneAtOnce, add_transform, add_volume, masks_of_a_patient, segment
-from workflow_fakes import FakeClock, FakeSettings, FakeSetup, ScriptedWorker
+from scene_fakes import FakeClock
+from workflow_fakes import FakeSettings, FakeSetup, ScriptedWorker
 
 
 class Clock(FakeClock):

@@ -12,7 +12,8 @@ from GenesisSegmentLib.mrml.arrays import label_image
 from GenesisSegmentLib.mrml.reading import read_mask
 from GenesisSegmentLib.mrml.volumes import placement
 from mrml_builders import box_mask, overwriting
-from workflow_fakes import FakeClock, FakeSettings, FakeSetup, ScriptedWorker
+from scene_fakes import FakeClock
+from workflow_fakes import FakeSettings, FakeSetup, ScriptedWorker
 
 NOTHING = Guarded()
 STROKES = {"far": ((0, 3), (17, 20), (0, 3)), "over": ((9, 14), (5, 8), (3, 7)), "corner": ((0, 3), (0, 3), (0, 3))}

@@ -11,7 +11,8 @@ from GenesisSegmentLib.mrml.arrays import label_image, voxels
 from GenesisSegmentLib.mrml.reading import read_mask
 from GenesisSegmentLib.mrml.volumes import placement
 from mrml_builders import SHAPE, box_mask, segment
-from workflow_fakes import FakeClock, FakeSettings, FakeSetup, ScriptedWorker
+from scene_fakes import FakeClock
+from workflow_fakes import FakeSettings, FakeSetup, ScriptedWorker
 
 STROKE = ((9, 14), (5, 8), (3, 7))
 

@@ -224,3 +224,23 @@ def test_box_grows_up_to_the_edge_of_the_grid():
     assert Box((1, 5, 0), (3, 6, 10)).grown(2, (4, 9, 10)) == Box((0, 3, 0), (4, 8, 10))
     assert Box.whole((4, 9, 10)) == Box((0, 0, 0), (4, 9, 10))
     assert Box((1, 5, 0), (3, 6, 10)).shape == (2, 1, 10)
+
+
+some_boxes = st.builds(
+    lambda start, sides: Box(tuple(start), tuple(a + n for a, n in zip(start, sides, strict=True))),
+    st.lists(st.integers(0, 6), min_size=3, max_size=3),
+    st.lists(st.integers(1, 5), min_size=3, max_size=3),
+)
+
+
+@given(one=some_boxes, other=some_boxes)
+def test_two_boxes_have_the_voxels_in_common_that_lie_in_both(one, other) -> None:
+    both = np.zeros((12, 12, 12), int)
+    both[one.slices] += 1
+    both[other.slices] += 1
+    common = one.common(other)
+    assert common == Box.around(both == 2)
+    if common is not None:
+        inside = np.zeros(one.shape, bool)
+        inside[common.within(one)] = True
+        np.testing.assert_array_equal(inside, (both == 2)[one.slices])

@@ -6,7 +6,8 @@ import pytest
 from GenesisSegmentLib.core.learning_messages import Ingest
 from GenesisSegmentLib.core.workflow.states import State
 from learning_fakes import FULL, LearningBench
-from workflow_fakes import SHAPE, Bench
+from scene_fakes import SHAPE
+from workflow_fakes import Bench
 
 
 @pytest.fixture

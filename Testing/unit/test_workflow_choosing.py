@@ -10,7 +10,8 @@ import pytest
 from GenesisSegmentLib.core.protocol import Estimate, Hello
 from GenesisSegmentLib.core.workflow.ports import SceneParameters
 from GenesisSegmentLib.core.workflow.states import State
-from workflow_fakes import CPU, GPU, SHAPE, Bench, lost
+from scene_fakes import SHAPE
+from workflow_fakes import CPU, GPU, Bench, lost
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from GenesisSegmentLib.core.pieces import ALONE, finished, steady
 from GenesisSegmentLib.core.protocol import Segment
 from GenesisSegmentLib.core.workflow.chores import Chores
 from GenesisSegmentLib.core.workflow.states import State
-from workflow_fakes import FakeClock, reviewing_bench
+from scene_fakes import FakeClock
+from workflow_fakes import reviewing_bench
 
 BUDGET_S = 0.016
 PIECE_S, PIECES = 0.003, 20

@@ -7,7 +7,8 @@ import pytest
 from GenesisSegmentLib.core.geometry import Box
 from GenesisSegmentLib.core.protocol import Failure, Refine, Refined
 from GenesisSegmentLib.core.strokes import Stroke
-from workflow_fakes import SHAPE, reviewing_bench
+from scene_fakes import SHAPE
+from workflow_fakes import reviewing_bench
 
 LIVER, SPLEEN = "liver", "spleen"
 BOX = Box((1, 1, 1), (2, 3, 3))

@@ -16,7 +16,8 @@ from GenesisSegmentLib.core.workflow.ports import SetupReport
 from GenesisSegmentLib.core.workflow.rendering import render
 from GenesisSegmentLib.core.workflow.states import State
 from GenesisSegmentLib.core.workflow.text import duration_text, names_text, size_text, stage_text, time_left_text
-from workflow_fakes import CPU, GOOD, GPU, LACKING, segment_state
+from scene_fakes import segment_state
+from workflow_fakes import CPU, GOOD, GPU, LACKING
 
 
 def model_in(state: State) -> Model:

@@ -8,7 +8,8 @@ import pytest
 
 from GenesisSegmentLib.core.workflow.ports import Guarded
 from GenesisSegmentLib.core.workflow.states import State
-from workflow_fakes import Bench, reviewing_bench, segment_state
+from scene_fakes import segment_state
+from workflow_fakes import Bench, reviewing_bench
 
 
 @pytest.fixture

@@ -153,7 +153,8 @@ def told(prompts: Sequence[Prompt], geometry: Geometry, region: Box) -> Told:
     inside = np.zeros(region.shape, dtype=bool)
     outside = np.zeros(region.shape, dtype=bool)
     for prompt in prompts:
-        if prompt.kind == "box" and prompt.is_positive:
+        box = extent(prompt, geometry)
+        if box is None or not _meet(box, region) or (prompt.kind == "box" and prompt.is_positive):
             continue
         voxels = covered(prompt, geometry, region)
         said, other = (inside, outside) if prompt.is_positive else (outside, inside)
@@ -199,6 +200,12 @@ def prompts_from_json(text: str) -> tuple[Prompt, ...]:
 @dataclass(frozen=True)
 class _File:
     prompts: tuple[Prompt, ...]
+
+
+def _meet(one: Box, other: Box) -> bool:
+    starts = zip(one.start, other.stop, strict=True)
+    stops = zip(other.start, one.stop, strict=True)
+    return all(a < b for a, b in (*starts, *stops))
 
 
 def _reaches_out(prompt: Prompt, box: Prompt, geometry: Geometry) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy import ndimage
 
 from ..core.geometry import Box
+from .pieces import Pieces
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,19 +66,14 @@ def largest(mask: np.ndarray, count: int | None = 1, above: float = 0.0, share: 
 
     Components with less than ``share`` of the voxels of the largest one are dropped too.
     """
-    found = components(mask)
-    if len(found) == 0:
-        return np.zeros_like(mask)
-    kept = np.flatnonzero((found.sizes > above) & (found.sizes >= share * found.sizes[0]))
-    return found.mask(*kept[:count])
+    pieces = Pieces.of(mask)
+    return pieces.mask(pieces.largest(1, count, above, share))
 
 
 def touching(mask: np.ndarray, region: np.ndarray) -> np.ndarray:
     """The components of ``mask`` that have at least one voxel in ``region``."""
-    labels = components(mask).labels
-    hit = np.zeros(int(labels.max(initial=0)) + 1, dtype=bool)
-    hit[labels[region & mask]] = True
-    return hit[labels]
+    pieces = Pieces.of(mask)
+    return pieces.mask(np.unique(pieces.numbers[region & mask]))
 
 
 def fill_holes(mask: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from ..core.classes import class_table
 from ..core.errors import GeometryError
 from ..core.files import atomic_file
 from ..core.i18n import _
-from ..core.segmentation import Segmentation, bit_of
+from ..core.segmentation import Segmentation, bit_of, class_boxes
 from ..core.volume import Volume
 from .palette import line_color
 
@@ -305,7 +305,7 @@ def _draw_legend(sheet: Sheet, segmentation: Segmentation, left: float, height: 
     """Colour, name and volume of every computed class, from the top downwards, then in further columns."""
     present = segmentation.present()
     absent = tuple(c for c in segmentation.classes if c not in present)
-    occupied = segmentation.bits[segmentation.bits != 0]
+    boxes = class_boxes(segmentation.bits)
     column = _LEGEND_COLUMN_PX + 2 * _GAP_PX
     columns = max(1, int((WIDTH_PX - left) // column))
     lines = max(int(height // _LEGEND_LINE_PX), -(-len(segmentation.classes) // columns))
@@ -315,7 +315,8 @@ def _draw_legend(sheet: Sheet, segmentation: Segmentation, left: float, height: 
         color, value = "0.5", "not found"
         if found:
             sheet.write(x, y - 2, "\u25a0", size=13, color=line_color(c))
-            volume_ml = np.count_nonzero(_has(occupied, c)) * segmentation.geometry.voxel_ml
+            mask = _has(segmentation.bits[boxes[c].slices], c)
+            volume_ml = np.count_nonzero(mask) * segmentation.geometry.voxel_ml
             color, value = "0.92", f"{volume_ml:.0f} ml" if volume_ml >= 10 else f"{volume_ml:.1f} ml"
         sheet.write(x + 20, y, structure.name, size=10.5, color=color)
         sheet.write(x + _LEGEND_COLUMN_PX, y, value, size=10.5, color=color, ha="right")

@@ -41,9 +41,11 @@ from ..core.errors import GenesisError, InputError
 from ..core.geometry import Box
 from ..core.i18n import _
 from ..core.jobs import Advance
+from ..core.layers import color, overlaps, painted
 from ..core.segmentation import MAX_CLASSES, bit_of, class_boxes, pack
 from . import lungs
-from .components import closed, dilated, largest, touching
+from .components import closed, dilated, largest
+from .pieces import Pieces
 from .vessels import one_vessel
 
 VARIANTS = ("published", "published_abdomenatlas", "safe")
@@ -135,8 +137,12 @@ def postprocess_bits(
     computed = frozenset(classes)
     wanted = computed if asked is None else computed.intersection(asked)
     middle = bits.shape[0] // 2 if middle is None else middle
-    share = 0.0
-    cleaner = _Cleaner(bits, computed, variant, tuple(float(s) for s in spacing_mm), middle, lambda: advance(share))
+    done = 0
+
+    def check() -> None:
+        advance(done / len(wanted))
+
+    cleaner = _Cleaner(bits, computed, variant, tuple(float(s) for s in spacing_mm), middle, check)
     if variant == "published" and {VEIN, PANCREAS} <= wanted and PANCREAS not in cleaner.boxes:
         raise PostprocessError(
             _(
@@ -145,14 +151,30 @@ def postprocess_bits(
             ),
             _('Use the post-processing "safe", or leave out one of the two classes.'),
         )
-    cleaned = np.zeros_like(bits)
-    for n, index in enumerate(sorted(wanted)):
-        share = n / len(wanted)
-        advance(share)
-        region = cleaner.clean(index)
-        if region is not None:
-            cleaned[region.box.slices] |= region.mask * bit_of(index)
+    cleaned = np.zeros(bits.shape, bits.dtype)
+    for index in sorted(wanted - cleaner.by_pieces):
+        check()
+        _draw(cleaned, index, cleaner.clean(index))
+        done += 1
+    by_pieces = sorted(wanted & cleaner.by_pieces)
+    for group in color(overlaps(bits, lambda share: check()), by_pieces) if by_pieces else ():
+        pieces = Pieces.of(painted(bits, [group], lambda share: check())[0])
+        values = np.zeros(pieces.sizes.size, bits.dtype)
+        for index in group:
+            check()
+            if index in CUT_TO_HOST[variant]:
+                _draw(cleaned, index, cleaner.cut(index, pieces))
+            else:
+                values[cleaner.kept(index, pieces)] = bit_of(index)
+            done += 1
+        pieces.draw(values, cleaned)
     return cleaned
+
+
+def _draw(bits: np.ndarray, index: int, region: _Region | None) -> None:
+    """Adds a class to ``bits``."""
+    if region is not None:
+        bits[region.box.slices] |= region.mask * bit_of(index)
 
 
 def needed_classes(classes: Iterable[int], variant: str = "safe") -> tuple[int, ...]:
@@ -187,40 +209,83 @@ class _Cleaner:
     middle: int
     check: Callable[[], None]
 
-    def clean(self, index: int) -> _Region | None:
-        """The cleaned mask of a class, or None where nothing is left of it."""
-        complete = self.computed.issuperset(needed_classes((index,), self.variant))
-        if index in LUNGS and complete:
-            return self._lungs.get(index)
-        if index not in self.boxes:
-            return None
-        if index == HEPATIC_VESSEL or index > MAX_CLASSES or not complete:
-            return self._raw(index)
-        if index == VEIN:
-            return self._vein(index)
-        if index in LESIONS:
-            return self._lesion(index)
-        return self._organ(index)
-
     @cached_property
     def boxes(self) -> dict[int, Box]:
         """The box of each computed class that is not empty."""
         return {c: box for c, box in class_boxes(self.bits).items() if c in self.computed}
 
-    def _organ(self, index: int) -> _Region:
-        raw = self._raw(index)
-        if self.variant == "safe" and index == AORTA:
-            return _Region(raw.box, one_vessel(raw.mask, self.spacing_mm, PIECE_SHARE))
-        if self.variant == "safe" and index in IN_PIECES:
-            return _Region(raw.box, largest(raw.mask, count=None, share=PIECE_SHARE))
-        return _Region(raw.box, largest(raw.mask))
+    @cached_property
+    def by_pieces(self) -> frozenset[int]:
+        """The classes, not empty, whose rules go by the size or the place of whole components."""
+        others = {*LUNGS, VEIN, HEPATIC_VESSEL}
+        if self.variant == "published":
+            others.update(c for c in LESIONS if c not in CUT_TO_HOST[self.variant])
+        return frozenset(c for c in self.boxes if c <= MAX_CLASSES and c not in others and self._is_complete(c))
+
+    def clean(self, index: int) -> _Region | None:
+        """The cleaned mask of a class that is not among ``by_pieces``, or None where nothing is left of it."""
+        if index in LUNGS and self._is_complete(index):
+            return self._lungs.get(index)
+        if index not in self.boxes:
+            return None
+        return self._vein(index) if index == VEIN and self._is_complete(index) else self._raw(index)
+
+    def kept(self, index: int, pieces: Pieces) -> np.ndarray:
+        """The numbers of those pieces of a class that stay."""
+        if index in LESIONS:
+            count, above = self._lesion_rule(index)
+            numbers = pieces.largest(index, count, above)
+            return self._at_host(index, pieces, numbers) if index in KEPT_AT_HOST[self.variant] else numbers
+        if self.variant == "safe" and index in (AORTA, *IN_PIECES):
+            numbers = pieces.largest(index, None, share=PIECE_SHARE)
+            return self._one_vessel(index, pieces, numbers) if index == AORTA else numbers
+        return pieces.largest(index)
+
+    def cut(self, index: int, pieces: Pieces) -> _Region | None:
+        """A lesion cut to its host, its pieces that are too small left out before and after."""
+        count, above = self._lesion_rule(index)
+        mask = pieces.mask(pieces.largest(index, None, above))
+        box = Box.around(mask)
+        if box is None:
+            return None
+        inside = mask[box.slices] & self._host(index, box, count=len(_hosts(index)))
+        return _Region(box, largest(inside, count, above))
+
+    def _lesion_rule(self, index: int) -> tuple[int | None, float]:
+        """How many components of a lesion are kept (all for None), and the voxels that each must exceed."""
+        if self.variant == "published":
+            return None, 0.0
+        count, voxels = LESIONS[index]
+        above = voxels * STATED_SPACING_MM**3 / float(np.prod(self.spacing_mm))
+        return (count if self.variant == "published_abdomenatlas" else None), above
+
+    def _at_host(self, index: int, pieces: Pieces, numbers: np.ndarray) -> np.ndarray:
+        """Those pieces that touch the host."""
+        mask = pieces.mask(numbers)
+        box = Box.around(mask)
+        if box is None:
+            return numbers
+        touching = mask[box.slices] & self._host(index, box, count=None)
+        return np.unique(pieces.numbers[box.slices][touching])
+
+    def _one_vessel(self, index: int, pieces: Pieces, numbers: np.ndarray) -> np.ndarray:
+        """Those pieces that could be the same vessel."""
+        if numbers.size < 2:
+            return numbers
+        here = self.boxes[index].slices
+        kept = one_vessel(pieces.mask(numbers)[here], self.spacing_mm, PIECE_SHARE)
+        return np.unique(pieces.numbers[here][kept])
+
+    def _is_complete(self, index: int) -> bool:
+        """Whether all classes that the rule for one needs were computed."""
+        return self.computed.issuperset(needed_classes((index,), self.variant))
 
     def _vein(self, index: int) -> _Region:
         """Nothing below the lowest slice of the cleaned pancreas; untouched where there is none."""
         vein = self._raw(index)
         if PANCREAS in self.boxes:
-            pancreas = self._organ(PANCREAS)
-            lowest = pancreas.box.start[2] + int(np.flatnonzero(pancreas.mask.any(axis=(0, 1)))[0])
+            pancreas = self._raw(PANCREAS)
+            lowest = pancreas.box.start[2] + int(np.flatnonzero(largest(pancreas.mask).any(axis=(0, 1)))[0])
             vein.mask[..., : max(0, lowest - vein.box.start[2])] = False
         return vein
 
@@ -242,41 +307,31 @@ class _Cleaner:
             right, left = lungs.safe(right, left, middle, self.spacing_mm, self.check)
         return {RIGHT_LUNG: _Region(box, right), LEFT_LUNG: _Region(box, left)}
 
-    def _lesion(self, index: int) -> _Region:
-        raw = self._raw(index)
-        box, mask = raw.box, raw.mask
-        if index in CUT_TO_HOST[self.variant]:
-            mask = mask & self._host(index, box, count=len(_hosts(index)))
-        if index in KEPT_AT_HOST[self.variant]:
-            mask = touching(mask, self._host(index, box, count=None))
-        if self.variant == "published":
-            return _Region(box, mask)
-        count, voxels = LESIONS[index]
-        above = voxels * STATED_SPACING_MM**3 / float(np.prod(self.spacing_mm))
-        return _Region(box, largest(mask, count if self.variant == "published_abdomenatlas" else None, above))
-
     def _host(self, index: int, box: Box, count: int | None) -> np.ndarray:
         """The host mask inside ``box``: raw hosts, ``count`` largest components, closed, then widened by 3 mm.
 
-        Closing sees background outside the volume, so it erodes at the edge of the volume, as published. Elsewhere the
-        margin round the hosts keeps that effect away.
+        Closing sees background outside the volume, so it erodes at the edge of the volume, as published. Elsewhere a
+        margin keeps that effect away: round the hosts, and round the box for all three steps.
         """
         inside = np.zeros(box.shape, dtype=bool)
         hosts = tuple(c for c in _hosts(index) if c in self.boxes)
+        radius = tuple(max(1, round(HOST_MARGIN_MM / s)) for s in self.spacing_mm)
+        margin = max(radius)
         if not hosts:
             return inside
-        radius = tuple(max(1, round(HOST_MARGIN_MM / s)) for s in self.spacing_mm)
-        around = self._box(hosts).grown(max(radius), self.bits.shape)  # type: ignore[arg-type]
-        host = largest(self._mask(around, hosts), count)
+        whole = self._box(hosts).grown(margin, self.bits.shape)  # type: ignore[arg-type]
+        near = box.grown(3 * margin, self.bits.shape).common(whole)  # type: ignore[arg-type]
+        here = None if near is None else box.common(near)
+        if near is None or here is None:
+            return inside
+        host = (
+            self._mask(near, hosts) if count is None else largest(self._mask(whole, hosts), count)[near.within(whole)]
+        )
         for widen in (closed, dilated):
             self.check()
             host = widen(host, radius)
         self.check()
-        start = np.maximum(box.start, around.start)
-        stop = np.maximum(start, np.minimum(box.stop, around.stop))
-        here = tuple(slice(*pair) for pair in zip(start - box.start, stop - box.start, strict=True))
-        there = tuple(slice(*pair) for pair in zip(start - around.start, stop - around.start, strict=True))
-        inside[here] = host[there]
+        inside[here.within(box)] = host[here.within(near)]
         return inside
 
     def _raw(self, index: int) -> _Region:

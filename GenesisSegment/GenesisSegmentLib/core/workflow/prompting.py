@@ -169,7 +169,7 @@ class Prompting:
     def on_event(self, event: object) -> bool:
         """Takes an event, if it is an answer to this."""
         asked = self._asked
-        if isinstance(event, Failure) and event.id == self._loading:
+        if isinstance(event, Failure) and self._loading and event.id == self._loading:
             self._not_loaded(event)
             return True
         if asked is None or getattr(event, "id", None) != asked.id:

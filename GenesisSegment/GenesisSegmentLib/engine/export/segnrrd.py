@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ...core.classes import StructureClass
 from ...core.files import atomic_file
+from ...core.layers import Layer, layers_of
 from ...core.segmentation import Segmentation
 from ...core.terminology import ENTRY_TAG, terminology_entry
 from .images import write_nrrd
-from .table import shared_voxels
 
 COMPUTED_FIELD = "GenesisSegment_ClassesComputed"
 """Our own header field: slugs of the classes that were looked for, found or not. Slicer passes over it."""
@@ -22,39 +23,25 @@ def write_seg_nrrd(segmentation: Segmentation, target: Path) -> tuple[Path, ...]
 
     The segment's ID is the class's slug and its label value the class number, in every file, whatever else was found.
     """
-    layers = pack_layers(segmentation)
-    images = np.zeros((max(layers.values(), default=0) + 1, *segmentation.geometry.shape), np.uint8, order="F")
-    for c, layer in layers.items():
-        np.copyto(images[layer], c, where=segmentation.mask(c))
-    # A single layer is an ordinary 3-D image, which every reader of label maps understands.
-    values = images[0] if len(images) == 1 else images
+    found = layers_of(segmentation.bits, segmentation.present())
+    layers = {c: n for n, layer in enumerate(found) for c in layer.classes}
     with atomic_file(target) as temporary:
-        write_nrrd(temporary, values, segmentation.geometry, segmentation_fields(segmentation, layers))
+        write_nrrd(
+            temporary, _image(segmentation, found), segmentation.geometry, segmentation_fields(segmentation, layers)
+        )
     return (target,)
 
 
-def pack_layers(segmentation: Segmentation) -> dict[int, int]:
-    """Layer of each class that was found, such that no two classes of a layer share a voxel.
-
-    Greedy colouring of the graph of overlaps, most overlapped class first (Welsh and Powell, 1967): few layers, and
-    the same ones for the same masks.
-    """
-    present = segmentation.present()
-    together = np.unique(segmentation.bits[shared_voxels(segmentation.bits)]).tolist()
-    rivals = dict.fromkeys(present, 0)
-    for combination in together:
-        for c in present:
-            if combination >> (c - 1) & 1:
-                rivals[c] |= combination
-    layers: dict[int, int] = {}
-    occupied: list[int] = []
-    for c in sorted(present, key=lambda c: (-rivals[c].bit_count(), c)):
-        layer = next((n for n, taken in enumerate(occupied) if not taken & rivals[c]), len(occupied))
-        if layer == len(occupied):
-            occupied.append(0)
-        occupied[layer] |= 1 << (c - 1)
-        layers[c] = layer
-    return layers
+def _image(segmentation: Segmentation, layers: Sequence[Layer]) -> np.ndarray:
+    """Labels (layer, i, j, k); of a single layer (i, j, k), which every reader of label maps understands."""
+    if not layers:
+        return np.zeros(segmentation.geometry.shape, np.uint8, order="F")
+    if len(layers) == 1:
+        return layers[0].labels
+    image = np.empty((len(layers), *segmentation.geometry.shape), np.uint8, order="F")
+    for values, layer in zip(image, layers, strict=True):
+        values[...] = layer.labels
+    return image
 
 
 def segmentation_fields(segmentation: Segmentation, layers: dict[int, int]) -> dict[str, str]:

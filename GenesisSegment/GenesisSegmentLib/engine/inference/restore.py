@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from ...core.geometry import Box, Geometry, Reorientation
 from ...core.jobs import Advance
 from ...core.segmentation import bit_of, class_boxes
-from .resample import Matrices, matrices, places, resample_plane, slabs, used
+from .bands import Bands, Runs
+from .resample import places, slabs
 from .spec import OnClass
 
 _ROUNDING = 1e-6
@@ -51,66 +50,50 @@ def restore_linear(
     """Bits (i, j, k) on ``native`` from interpolated logits, so that coarse masks come back smooth.
 
     ``logits`` float16 (n, X, Y, Z) are those of the network; ``bits`` say what post-processing kept or added, and
-    where both disagree the sign of the logit is turned. Each class is worked through inside its own box; ``advance``
-    is told the share done before each slab, and may raise to stop. ``on_class`` is given every class as soon as it is
-    done.
+    where both disagree the sign of the logit is turned. ``advance`` is told the share done before each slab, and may
+    raise to stop. ``on_class`` is given every class when all are done.
     """
     straight = native.to_ras
     target = native.reoriented(straight)
     out = _no_bits(target, bits.dtype)
-    boxes = class_boxes(bits)
-    pieces = []
-    for index, values in zip(classes, logits, strict=True):
-        if index not in boxes:
-            continue
-        box = boxes[index].grown(1, grid.shape)
-        piece = grid.cropped(box)
-        region = _covered(piece, target)
-        if region is not None:
-            by = matrices(piece, target.cropped(region))
-            pieces.append(_Piece(index, bits[box.slices], values[box.slices], by, region, out[region.slices]))
-    work = [(p, slab) for p in pieces for slab in slabs(p.out.shape[2], p.out.shape[0] * p.out.shape[1])]
-    for n, (p, slab) in enumerate(work):
-        advance(n / len(work))
-        p.draw(slab)
-        if on_class is not None and (n + 1 == len(work) or work[n + 1][0] is not p):
-            mask = (p.out & p.bit) != 0
-            on_class(p.index, _inverted(p.region, straight, target.shape), straight.invert(mask), False)
+    boxes = {c: box.grown(1, grid.shape) for c, box in class_boxes(bits).items() if c in classes}
+    if boxes:
+        _draw(out, bits, dict(zip(classes, logits, strict=True)), boxes, grid, target, advance)
+    for index in classes if on_class is not None else ():
+        region = _covered(grid.cropped(boxes[index]), target) if index in boxes else None
+        if region is not None and on_class is not None:
+            advance(1.0)
+            mask = (out[region.slices] & bit_of(index)) != 0
+            on_class(index, _inverted(region, straight, target.shape), straight.invert(mask), False)
     return straight.invert(out)
 
 
-@dataclass(frozen=True, eq=False)
-class _Piece:
-    """One class in its box: ``bits`` and ``logits`` on the model's grid, and ``out``, the ``region`` of the CT's."""
-
-    index: int
-    bits: np.ndarray
-    logits: np.ndarray
-    by: Matrices
-    region: Box
-    out: np.ndarray
-
-    @property
-    def bit(self) -> np.uint32 | np.uint64:
-        """Of the class."""
-        return bit_of(self.index)
-
-    def draw(self, slab: slice) -> None:
-        """Sets the class in the planes ``slab`` of ``out`` where the interpolated field is positive."""
-        by_i, by_j, by_k = self.by
-        along = by_k[slab]
-        field = self._field(used(along))
-        between = along[:, used(along)] @ field.reshape(len(field), -1)
-        for plane, out in zip(between, self.out.transpose(2, 1, 0)[slab], strict=True):
-            up = resample_plane(plane.reshape(field.shape[1:]), by_i, by_j)
-            out |= np.where(up > 0, self.bit, bit_of())
-
-    def _field(self, planes: slice) -> np.ndarray:
-        """Float32 (planes, i, j), positive where the class is."""
-        inside = (self.bits[..., planes].transpose(2, 0, 1) & self.bit) != 0
-        field = np.abs(self.logits[..., planes].transpose(2, 0, 1).astype(np.float32))
-        # A logit of exactly zero where post-processing set the voxel must still come out as set.
-        return np.ascontiguousarray(np.where(inside, np.maximum(field, 1e-3), -field))
+def _draw(
+    out: np.ndarray,
+    bits: np.ndarray,
+    logits: dict[int, np.ndarray],
+    boxes: dict[int, Box],
+    grid: Geometry,
+    target: Geometry,
+    advance: Advance,
+) -> None:
+    """Draws the classes that have a box on ``grid`` into ``out``, the bits of ``target``."""
+    box = Box.joined(boxes.values())
+    piece = grid.cropped(box)
+    region = _covered(piece, target)
+    if region is None:
+        return
+    i, j, k = places(target.cropped(region), piece)
+    bands = Bands(
+        bits=bits[box.slices].transpose(2, 1, 0),
+        logits={c: logits[c][box.slices].transpose(2, 1, 0) for c in boxes},
+        along_j=Runs.of(j, box.shape[1], region.start[1]),
+        along_i=Runs.of(i, box.shape[0], region.start[0]),
+        out=out.transpose(2, 1, 0),
+    )
+    for slab in slabs(k.size, j.size * i.size):
+        advance(slab.start / k.size)
+        bands.draw(Runs.of(k[slab], box.shape[2], region.start[2] + slab.start))
 
 
 def _inverted(box: Box, change: Reorientation, shape: tuple[int, int, int]) -> Box:
