@@ -63,3 +63,14 @@ def test_no_place_is_needed_to_keep_what_was_found_out(tmp_path, monkeypatch):
     ended = run("info", "--json")
     assert ended.code == 0
     assert [path["why"] for path in ended.document["fast_paths"]] == ["made up"]
+
+
+def test_libraries_that_are_known_to_be_wrong_are_named_with_the_path_that_is_off(monkeypatch, tmp_path):
+    """In place of an installed PyTorch 2.9: the very check that looks at its version."""
+    monkeypatch.setenv("GENESIS_SEGMENT_HOME", str(tmp_path))
+    real = selftest.known_fault
+    monkeypatch.setattr(selftest, "known_fault", lambda name, version, cudnn: real(name, "2.9.1", 91002))
+    ended = run("info", "--json")
+    assert ended.code == 0
+    assert {path["is_on"] for path in ended.document["fast_paths"]} == {False}
+    assert any("PyTorch 2.9.1 has faulty 3-D convolutions" in path["why"] for path in ended.document["fast_paths"])

@@ -29,6 +29,7 @@ from cli_builders import (
 from GenesisSegmentLib.core.classes import class_table
 from GenesisSegmentLib.core.geometry import Geometry
 from GenesisSegmentLib.engine import phantom as phantoms
+from GenesisSegmentLib.engine.inference.segmenter import Segmenter
 from GenesisSegmentLib.engine.labels import read_labels
 from GenesisSegmentLib.engine.models.catalogue import load_catalogue
 from GenesisSegmentLib.engine.models.samples import SampleStore
@@ -36,7 +37,17 @@ from GenesisSegmentLib.engine.models.samples import SampleStore
 SIDE_FILES = {"measurements.csv", "measurements.json", "overview.png", "report.json"}
 REPORT_KEYS = {
     *("source", "version", "model", "model_sha256", "recipe", "postprocess", "device", "windows", "seconds"),
-    *("classes_computed", "classes_found", "segmentation", "files", "sha256", "notes", "settings"),
+    *(
+        "classes_computed",
+        "classes_found",
+        "segmentation",
+        "files",
+        "sha256",
+        "notes",
+        "settings",
+        "overlap",
+        "is_everywhere",
+    ),
 }
 GRIDS = {
     "straight": np.eye(3),
@@ -271,3 +282,14 @@ def _shift(*index: int) -> np.ndarray:
     matrix = np.eye(4)
     matrix[:3, 3] = index
     return matrix
+
+
+@pytest.mark.parametrize("given", [(), ("--everywhere",)])
+def test_the_whole_ct_is_searched_on_request(given, tmp_path, phantom, monkeypatch):
+    """The options reach the engine; what they do there is tested there."""
+    asked = []
+    monkeypatch.setattr(
+        Segmenter, "segment", lambda self, volume, options, *rest, **more: asked.append(options) or 1 / 0
+    )
+    run("segment", phantom, "--classes", "spleen", *given, "-o", tmp_path / "out.seg.nrrd")
+    assert [options.everywhere for options in asked] == [bool(given)]

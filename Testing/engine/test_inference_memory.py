@@ -44,7 +44,8 @@ def test_each_rung_of_the_memory_ladder_is_taken_and_told(share_of_ring, device,
     assert result.device == device
     assert runtime.ring_device == ring_device
     assert runtime.zeros_asked[0][1] is is_half
-    assert [word in note for note in result.notes] == ([True] if word else [])
+    *told, _overlap = result.notes
+    assert [word in note for note in told] == ([True] if word else [])
     plain = a_segmenter().segment(volume, RunOptions()).segmentation
     assert (result.segmentation.bits != plain.bits).mean() < 1e-3
 
@@ -119,7 +120,7 @@ def test_a_gpu_that_runs_full_hands_over_to_the_cpu_and_says_so(recipe, error) -
     segmenter = Segmenter(SPEC, opened.__getitem__, "cuda:0", FreeMemory(), job)
     result = segmenter.segment(abdomen(a_grid()), RunOptions(recipe=recipe))
     assert result.device == "cpu"
-    assert result.notes == ("cuda:0 ran out of memory. The run was repeated on the CPU.",)
+    assert result.notes[0] == "cuda:0 ran out of memory. The run was repeated on the CPU."
     assert fractions == sorted(fractions)
     assert fractions[-1] == pytest.approx(1.0)
     expected = a_segmenter().segment(abdomen(a_grid()), RunOptions(recipe=recipe)).segmentation

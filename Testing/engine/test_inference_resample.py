@@ -261,7 +261,7 @@ def test_progress_is_told_and_the_work_can_be_stopped_at_every_slab(name) -> Non
     shares: list[float] = []
     with slabs_of(10 * 9 * 3):
         work(shares.append)
-        expected = 14 if name == "linear" else 7  # three planes at a time, and for both classes
+        expected = 7  # three planes at a time
         np.testing.assert_allclose(shares, np.arange(expected) / expected)
         for last in range(expected):
             shares.clear()

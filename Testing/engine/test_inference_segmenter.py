@@ -81,7 +81,7 @@ def test_left_stays_left(recipe) -> None:
 
 
 @pytest.mark.parametrize("degrees", ROTATIONS)
-@pytest.mark.parametrize("overlap", [None, 0.25])
+@pytest.mark.parametrize("overlap", [0.25, 0.5])
 def test_both_recipes_agree_where_both_crops_are_the_whole_scan(degrees, overlap) -> None:
     # No CT voxel lies half-way between two of the model's: there, either is the nearest.
     geometry = grid((34, 30, 17), (1.43, 1.71, 2.87), degrees, CENTER).reoriented(ORIENTATIONS[31])
@@ -329,7 +329,7 @@ def test_what_the_network_notes_is_passed_on() -> None:
     runtime = StandIn(FUNCTIONS)
     runtime.notes = ("It fell back to the CPU.",)
     result = a_segmenter(runtime).segment(abdomen(a_grid()), RunOptions())
-    assert result.notes == runtime.notes
+    assert result.notes[:1] == runtime.notes
     assert set(result.seconds) == {"preparing", "network", "cleaning", "restoring"}
 
 

@@ -151,3 +151,30 @@ def test_with_one_window_the_norm_is_an_instance_norm(genesis: GenesisUNet3d, wi
 def test_sides_that_do_not_fit_are_refused(genesis: GenesisUNet3d, shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="multiples of 8"):
         genesis(torch.zeros(1, 1, *shape, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_batch_statistics_are_exact_in_any_memory_layout(count) -> None:
+    """PyTorch's own sums, voxel by voxel, are off by a multiple of this in channels-last memory, on one thread."""
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    image = torch.randn(count, 8, 64, 60, 62) + 2.0
+    norm = BatchStatisticsNorm(8).eval()
+    nn.init.uniform_(norm.weight, 0.5, 1.0)
+    nn.init.normal_(norm.bias)
+    exact = F.batch_norm(image.double(), None, None, norm.weight.double(), norm.bias.double(), True, 0, norm.eps)
+    last = image.contiguous(memory_format=torch.channels_last_3d)
+    torch.set_num_threads(1)
+    try:
+        with torch.no_grad():
+            found = norm(last)
+    finally:
+        torch.set_num_threads(threads)
+    assert found.is_contiguous(memory_format=torch.channels_last_3d)
+    assert (found - exact).abs().max() < 2e-5
+    assert (found - exact).mean((0, 2, 3, 4)).abs().max() < 2e-6
+    assert norm(last.requires_grad_()).requires_grad
+    with torch.no_grad():
+        half = norm(last.bfloat16())
+    assert half.dtype == torch.bfloat16
+    assert (half - exact).abs().max() < 0.05

@@ -49,6 +49,7 @@ class Request:
     postprocess: Cleaning
     overlap: float | None
     series: str | None
+    everywhere: bool = False
 
     def open(self, job: Job, bar: CaseBar) -> Batch:
         """Opens the model and gets ready.
@@ -77,7 +78,7 @@ class Request:
         facts = model.facts
         names = [name for name in self.classes.split(",") if name.strip()]
         wanted = find_classes(names, facts.drawn, facts.own) if names else facts.drawn
-        return RunOptions(wanted, self.recipe.value, self.postprocess.value, self.overlap)
+        return RunOptions(wanted, self.recipe.value, self.postprocess.value, self.overlap, self.everywhere)
 
 
 def _notes(model: ResolvedModel) -> tuple[str, ...]:

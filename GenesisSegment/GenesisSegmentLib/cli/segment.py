@@ -65,11 +65,30 @@ def segment(
     classes: Annotated[str, typer.Option(help="Only these, such as liver,kidneys.", show_default="all")] = "",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda:0.")] = "auto",
     runtime: Annotated[Runtime | None, typer.Option(help="What runs the network.", show_default="by model")] = None,
-    recipe: Annotated[Recipe, typer.Option(help="published: slow, the yardstick.")] = Recipe.fast,
+    recipe: Annotated[
+        Recipe,
+        typer.Option(
+            help="fast: windows over the body, which overlap by 0.25. published: slow, the yardstick, windows as "
+            "released."
+        ),
+    ] = Recipe.fast,
     postprocess: Annotated[Cleaning, typer.Option(help="published: with its known faults.")] = Cleaning.safe,
     overlap: Annotated[
-        float | None, typer.Option(min=0.0, max=0.9, help="Share that windows overlap.", show_default="by model")
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=0.9,
+            help="Share that windows overlap. With the published share, fast works on the published windows.",
+            show_default="0.25, or the published one",
+        ),
     ] = None,
+    everywhere: Annotated[
+        bool,
+        typer.Option(
+            "--everywhere",
+            help="With --classes: search the whole CT, not only round the place where the starter sees them.",
+        ),
+    ] = False,
     series: Annotated[str | None, typer.Option(help="DICOM series: UID, its ending, or number.")] = None,
     form: Annotated[
         OutFormat, typer.Option("--format", help="Form of the results where OUT does not say it.")
@@ -87,7 +106,7 @@ def segment(
     check_series(series, found, sample)
     if found.is_batch:
         _check_folder(folder, given, form)
-    request = Request(model, classes, device, runtime, recipe, postprocess, overlap, series)
+    request = Request(model, classes, device, runtime, recipe, postprocess, overlap, series, everywhere)
     volume = _sample_volume(offline, yes) if sample else None
     if found.is_batch:
         _run_batch(request, found, folder, form, as_json)

@@ -11,7 +11,7 @@ import numpy as np
 from ..core.errors import GeometryError
 from ..core.geometry import Box, Geometry, Reorientation
 from ..core.i18n import _
-from ..core.segmentation import Segmentation
+from ..core.segmentation import BITS, Segmentation
 
 if TYPE_CHECKING:
     from .labels import Labels
@@ -55,6 +55,27 @@ def brought_together(prediction: Labels, reference: Labels) -> tuple[Segmentatio
         raise _refusal(first.geometry, reference.segmentation.geometry)
     geometry = first.geometry.cropped(joint)
     return _padded(first, boxes[0], joint, geometry), _padded(second, boxes[1], joint, geometry)
+
+
+def on_grid_of(geometry: Geometry, labels: Labels) -> Segmentation:
+    """Labels on the grid of the CT that they were drawn on, without resampling.
+
+    Raises:
+        GeometryError: they lie on another grid.
+    """
+    from .labels import Labels
+
+    empty = Segmentation(np.zeros(geometry.shape, BITS, "F"), geometry, ())
+    try:
+        brought, on_grid = brought_together(Labels(empty), labels)
+        if brought.geometry.shape != geometry.shape:
+            raise GeometryError("")
+    except GeometryError as error:
+        raise GeometryError(
+            _("CT and labels lie on different grids."),
+            _("Give the CT that the labels were drawn on, or resample the labels."),
+        ) from error
+    return on_grid
 
 
 def cropped(segmentation: Segmentation, box: Box) -> Segmentation:

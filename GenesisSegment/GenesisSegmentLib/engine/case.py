@@ -13,7 +13,7 @@ from ..core.volume import Volume
 from .case_files import CasePaths, CaseReport, make_way, staged, write_report
 from .export import check_target, why_unwritten, write_segmentation
 from .inference.segmenter import Segmenter
-from .inference.spec import RunOptions
+from .inference.spec import OnClass, RunOptions
 from .measure import Measurement, measure, write_csv, write_json
 from .overview import write_overview
 
@@ -32,9 +32,16 @@ class ModelLabel:
 
 
 def segment_case(
-    volume: Volume, target: Path, segmenter: Segmenter, options: RunOptions, model: ModelLabel, job: Job, settings: str
+    volume: Volume,
+    target: Path,
+    segmenter: Segmenter,
+    options: RunOptions,
+    model: ModelLabel,
+    job: Job,
+    settings: str,
+    on_class: OnClass | None = None,
 ) -> tuple[CaseReport, tuple[Measurement, ...]]:
-    """Segments ``volume`` and writes everything, or nothing.
+    """Segments ``volume`` and writes everything, or nothing. ``on_class`` is given classes before they are written.
 
     A segmentation that lies at the target already is replaced, unless it is not as an earlier run left it: then it may
     be somebody's work and is kept under another name. Where nothing was found and the format cannot say so, there is
@@ -44,7 +51,7 @@ def segment_case(
         GenesisError: see :meth:`.Segmenter.segment` and :func:`.export.write_segmentation`.
     """
     check_target(target, volume, model.own)
-    result = segmenter.segment(volume, options, then={"writing": 5})
+    result = segmenter.segment(volume, options, then={"writing": 5}, on_class=on_class)
     job.advance("writing", 0.0)
     segmentation = result.segmentation
     paths = CasePaths.beside(target)
@@ -78,6 +85,8 @@ def segment_case(
             sha256=checksums,
             notes=(*model.notes, *volume.source.notes, *result.notes, *([unwritten] if unwritten else []), *kept),
             settings=settings,
+            overlap=result.overlap,
+            is_everywhere=result.is_everywhere,
         )
         write_report(temporary.report, report)
     return report, measurements

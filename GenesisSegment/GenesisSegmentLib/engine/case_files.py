@@ -54,6 +54,8 @@ class CaseReport:
     ``segmentation`` (a file, or a folder of masks) and ``files`` are absolute paths, ``sha256`` checksums by file name.
     ``segmentation`` is None where the format cannot hold that nothing was found (DICOM SEG); ``notes`` say so.
     ``settings`` is a fingerprint of input, model and options: a batch skips a case that was done with the same.
+    ``overlap`` is the share that windows overlap, None where the network saw the CT at once; ``is_everywhere`` says
+    whether the whole body was searched, or the surroundings of what a coarse model saw.
     """
 
     source: str
@@ -72,6 +74,8 @@ class CaseReport:
     sha256: dict[str, str]
     notes: tuple[str, ...]
     settings: str
+    overlap: float | None = None
+    is_everywhere: bool = True
 
 
 def write_report(path: Path, report: CaseReport) -> None:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from ..core.errors import ModelError
+from ..core.errors import ModelError, ResourceError
 from ..core.i18n import _
 from ..core.jobs import Advance, Job
 from .devices import RuntimeName, ThisMachine, choose_device
 from .inference.segmenter import Segmenter
-from .inference.spec import ModelSpec, Runtime
+from .inference.spec import ModelSpec, RunOptions, Runtime
 
 if TYPE_CHECKING:
     import torch
 
+    from ..core.segmentation import Segmentation
+    from ..core.volume import Volume
     from .inference.verdicts import PathVerdict
     from .models.store import ResolvedModel
+    from .refine.features import Seeing
 
 
 def open_segmenter(
@@ -31,7 +34,57 @@ def open_segmenter(
     spec = ModelSpec.of(model.name, model.facts)
     name = _runtime_name(model, runtime)
     chosen = choose_device(device, name)
-    return Segmenter(spec, _opener(model, name, device, job), chosen, ThisMachine(), job)
+    finder = None if spec.window is None else StarterFinder(job)
+    return Segmenter(spec, _opener(model, name, device, job), chosen, ThisMachine(), job, finder)
+
+
+def open_runtime(model: ResolvedModel, job: Job, *, device: str = "auto") -> Seeing:
+    """The network of ``model`` on a device, without all that a segmenter does around it.
+
+    Raises:
+        ModelError, ResourceError: see :func:`open_segmenter`.
+    """
+    name = _runtime_name(model, None)
+    return cast("Seeing", _opener(model, name, device, job)(choose_device(device, name)))
+
+
+class StarterFinder:
+    """The bundled starter as a :class:`.inference.look.Finder`: it sees a whole CT in about a second on the CPU.
+
+    It is opened by the first CT, and stops when ``job`` is cancelled.
+    """
+
+    title = "the starter"
+
+    def __init__(self, job: Job) -> None:
+        from .models.catalogue import load_catalogue
+
+        self.offered = load_catalogue()["starter"].facts.drawn
+        self._of, self._job = job, Job()
+        self._segmenter: Segmenter | None = None
+        job.on_cancel(self._job.cancel)
+
+    def find(self, volume: Volume, classes: tuple[int, ...], advance: Advance) -> Segmentation:
+        """See :class:`.inference.look.Finder`."""
+        self._of.check()
+        self._job.renew()
+        self._job.report_to(lambda progress: advance(progress.fraction))
+        segmenter = self._segmenter or self._opened()
+        self._segmenter = None  # one that was broken off is not used again
+        try:
+            found = segmenter.segment(volume, RunOptions(classes)).segmentation
+        except ImportError as error:
+            raise ResourceError(
+                _("A package that the starter needs is missing: {reason}.").format(reason=error),
+                _("Install onnxruntime."),
+            ) from error
+        self._segmenter = segmenter
+        return found
+
+    def _opened(self) -> Segmenter:
+        from .models.store import STARTER, ModelStore
+
+        return open_segmenter(ModelStore.of_this_person().resolve(STARTER), self._job, device="cpu")
 
 
 def load_network(model: ResolvedModel) -> torch.nn.Module:

@@ -49,7 +49,8 @@ def estimated(
         device, notes = plan.device, list(plan.notes)
     except ResourceError as error:
         notes = [error.what, error.remedy]
-    seconds = _seconds(geometry, spec, shape, speed_key(model.sha256, runtime, command.recipe, device), speeds)
+    voxels = network_voxels(shape, spec, recipe=command.recipe)
+    seconds = _seconds(geometry, voxels, speed_key(model.sha256, runtime, command.recipe, device), speeds)
     if seconds is None:
         notes.append(_("How long it takes is not known: this model has not run on this device yet."))
     host, on_device = need.host, need.network + need.ring
@@ -96,11 +97,13 @@ def input_shape(ct: Volume | Geometry, spec: ModelSpec, recipe: Recipe = "fast")
     return i, j, k
 
 
-def network_voxels(shape: tuple[int, int, int], spec: ModelSpec, overlap: float | None = None) -> int:
+def network_voxels(
+    shape: tuple[int, int, int], spec: ModelSpec, overlap: float | None = None, recipe: Recipe = "fast"
+) -> int:
     """How many voxels go through the network, those that several windows cover as often."""
     if spec.window is None:
         return int(np.prod(shape))
-    count = window_count(shape, spec.window, spec.overlap if overlap is None else overlap)
+    count = window_count(shape, spec.window, spec.overlap_of(recipe) if overlap is None else overlap)
     return count * int(np.prod(spec.window))
 
 
@@ -108,14 +111,8 @@ def _grid(ct: Volume | Geometry) -> Geometry:
     return ct if isinstance(ct, Geometry) else ct.geometry
 
 
-def _seconds(
-    geometry: Geometry,
-    spec: ModelSpec,
-    shape: tuple[int, int, int],
-    key: str,
-    speeds: Speeds | None,
-) -> float | None:
+def _seconds(geometry: Geometry, voxels: int, key: str, speeds: Speeds | None) -> float | None:
     speed = (speeds or Speeds()).get(key)
     if speed is None:
         return None
-    return network_voxels(shape, spec) * speed.network + math.prod(geometry.shape) * (speed.rest or 0.0)
+    return voxels * speed.network + math.prod(geometry.shape) * (speed.rest or 0.0)

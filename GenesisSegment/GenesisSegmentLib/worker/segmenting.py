@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -101,7 +102,9 @@ def remember_speed(
     size = volume.voxels.size
     # On a small CT, most of the rest is what takes the same time whatever the size.
     per_voxel = rest / size if size >= _LEAST_VOXELS else None
-    speed = Speed(network / network_voxels(shape, spec, command.overlap), per_voxel)
+    # Fewer windows may have been run than the whole CT takes.
+    voxels = network_voxels(shape, spec) if spec.window is None else result.windows * math.prod(spec.window)
+    speed = Speed(network / voxels, per_voxel)
     key = speed_key(model.sha256, runtime_of(model, command.runtime), command.recipe, result.device)
     Speeds().remember(key, speed)
 

@@ -4,7 +4,18 @@
 """
 
 from .cases import run
-from .figures import Figure, all_agree, plot_figures, write_json
+from .figures import Curve, Figure, all_agree, plot_curves, plot_figures, write_json
 from .setting import FULL, QUICK, Setting
 
-__all__ = ["FULL", "QUICK", "Figure", "Setting", "all_agree", "plot_figures", "run", "write_json"]
+__all__ = [
+    "FULL",
+    "QUICK",
+    "Curve",
+    "Figure",
+    "Setting",
+    "all_agree",
+    "plot_curves",
+    "plot_figures",
+    "run",
+    "write_json",
+]

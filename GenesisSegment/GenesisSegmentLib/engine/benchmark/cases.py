@@ -4,56 +4,79 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-from collections.abc import Callable
-from typing import cast
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...core.errors import ModelError
+from ...core.errors import InputError, ModelError
 from ...core.jobs import Job
 from ...core.segmentation import Segmentation
 from .figures import Figure
 from .measure import memory_figure, race
 from .setting import Setting
 
-Case = Callable[[Setting, Job], list[Figure]]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Case = Callable[[Setting, Job], Iterable[Figure]]
 TARGETS = {"channels_last": 2.4, "bf16": 4.5}
 """How many times less processor time a window is to take by the fast paths up to this one."""
+LOGITS_DIFFER = 1e-5
+"""Largest difference of logits that is aimed at in fp32, as a share of the largest."""
 
 
-def run(setting: Setting, job: Job, is_learning: bool = False) -> list[Figure]:
-    """Every figure, case by case; with ``is_learning`` those of learning alone.
+def run(
+    setting: Setting,
+    job: Job,
+    is_learning: bool = False,
+    only: Sequence[str] = (),
+    tell: Callable[[Sequence[Figure]], None] = lambda figures: None,
+) -> list[Figure]:
+    """Every figure, case by case; with ``is_learning`` those of learning alone, with ``only`` those of these cases.
+
+    ``tell`` is given all figures so far whenever there is a new one.
 
     Raises:
         Cancelled: by the job.
-        InputError: the CT of the setting cannot be used.
+        InputError: the CT of the setting cannot be used, or a case does not exist.
     """
-    cases = {learning: 1.0} if is_learning else CASES
+    cases = _chosen({learning: 1.0} if is_learning else CASES, only)
     job.plan({case.__name__: weight for case, weight in cases.items()})
     figures: list[Figure] = []
     for case in cases:
         job.advance(case.__name__, 0.0)
-        figures += case(setting, job)
+        for figure in case(setting, job):
+            figures.append(figure)
+            tell(figures)
         job.advance(case.__name__, 1.0)
     return figures
 
 
+def _chosen(cases: dict[Case, float], only: Sequence[str]) -> dict[Case, float]:
+    names = [case.__name__ for case in cases]
+    unknown = [name for name in only if name not in names]
+    if unknown:
+        raise InputError(f"There is no case {', '.join(unknown)}.", f"There are: {', '.join(names)}.")
+    return {case: weight for case, weight in cases.items() if not only or case.__name__ in only}
+
+
 def conv_rate(setting: Setting, job: Job) -> list[Figure]:
     """What the machine itself reaches in a large 3-D convolution: the floor of all network times in this run."""
-    import torch
+    from .rate import rates
 
-    side = setting.conv_side
-    torch.manual_seed(0)
-    conv = torch.nn.Conv3d(64, 64, 3, padding=1, bias=False)
-    image = torch.rand(1, 64, side, side, side)
-    last = image.contiguous(memory_format=torch.channels_last_3d)
-    with torch.no_grad():
-        found = race(lambda: conv(image), lambda: conv(last), setting.rounds, job.check)
-    gflop = 2 * 64 * 64 * 27 * side**3 / 1e9
-    rates = gflop / found.plain.wall, gflop / found.ours.wall
+    job.check()
+    found, metric = rates(setting.conv_side, setting.rounds), f"3-D convolution, {setting.conv_side}^3"
+    wall = [found.gflop / cost.wall for cost in (found.plain, found.last, found.bf16)]
+    cpu = [found.gflop / cost.cpu for cost in (found.plain, found.last, found.bf16)]
     note = "convolution 64 to 64 channels, fp32; ours: channels last"
-    same = _share_close(found.plain_result, found.our_result)
-    return [Figure(f"3-D convolution, {side}^3", *rates, "GFLOP/s", rates[1] / rates[0], same, note, 0.9999)]
+    low = "the same in bfloat16, channels last"
+    return [
+        Figure(metric, wall[0], wall[1], "GFLOP/s", wall[1] / wall[0], found.share_equal, note, 0.9999),
+        Figure(metric, cpu[0], cpu[1], "GFLOP/CPU s", cpu[1] / cpu[0], found.share_equal, note, 0.9999),
+        Figure(f"{metric}, bf16", cpu[0], cpu[2], "GFLOP/CPU s", cpu[2] / cpu[0], None, low),
+    ]
 
 
 def head(setting: Setting, job: Job) -> list[Figure]:
@@ -116,13 +139,19 @@ def resampling(setting: Setting, job: Job) -> list[Figure]:
 
 def lattice(setting: Setting, job: Job) -> list[Figure]:
     """How many windows the universal model takes on the phantom."""
+    from ..inference.spec import FAST_OVERLAP
     from ..phantom import phantom_ct
     from . import tasks
 
     job.check()
-    published, ours = tasks.window_counts(phantom_ct(setting.resample_phantom_mm))
-    note = "same grid, crop and places as published; windows without a body are left out"
-    return [Figure("Universal model, phantom, windows run", published, ours, "windows", published / ours, None, note)]
+    published, same, ours = tasks.window_counts(phantom_ct(setting.resample_phantom_mm))
+    metric = "Universal model, phantom, windows run"
+    places = "same grid, crop and places as published; windows without a body are left out"
+    fewer = f"laid over the body, overlap {FAST_OVERLAP:g}: the default"
+    return [
+        Figure(f"{metric} at the published overlap", published, same, "windows", published / same, None, places),
+        Figure(metric, published, ours, "windows", published / ours, None, fewer),
+    ]
 
 
 def network(setting: Setting, job: Job) -> list[Figure]:
@@ -134,12 +163,12 @@ def network(setting: Setting, job: Job) -> list[Figure]:
 
     from ..inference.paths import PATHS, arrange, forward
     from ..inference.selftest import LEAST_DICE, Trial, judge, obstacle, sample_window
-    from ..networks import build
-    from ..networks.universal import UniversalModel
+    from .rate import gflop_of, rates
     from .tasks import published_head
+    from .whole import universal_network
 
-    torch.manual_seed(0)
-    plain = cast(UniversalModel, build("universal_unet").eval())
+    plain = universal_network()
+    gflop, machine = gflop_of(plain, setting.window_side), rates(setting.conv_side, setting.rounds)
     image = torch.from_numpy(sample_window(setting.window_side))[None, None]
     figures = []
     for n, name in enumerate(PATHS, 1):
@@ -160,8 +189,21 @@ def network(setting: Setting, job: Job) -> list[Figure]:
         metric = f"Universal U-Net, 32 classes, one window {setting.window_side}^3, {' + '.join(PATHS[:n])}"
         note = f"{'on' if verdict.is_on else 'off'}: {verdict.why}"
         least = LEAST_DICE if verdict.is_on else 0.0
-        figures += found.figures(metric, verdict.agreement, least, note, TARGETS.get(name))
-    return figures
+        floor = gflop / machine.gflop_per_cpu_s("bf16" in paths)
+        cpu, wall = found.figures(metric, verdict.agreement, least, note, TARGETS.get(name))
+        figures += [replace(cpu, floor=floor), wall]
+        if name == "channels_last":
+            figures.append(_logit_difference(metric, found.plain_result, found.our_result))
+    metric = f"Universal U-Net, 32 classes, one window {setting.window_side}^3, fp32"
+    return [*figures, memory_figure(metric, ("window-published", "window-ours"), setting, job.check)]
+
+
+def _logit_difference(metric: str, plain: Tensor, ours: Tensor) -> Figure:
+    """The largest difference of two logits, as a share of the largest logit."""
+    largest = float((plain - ours).abs().max() / plain.abs().max())
+    return Figure(
+        f"{metric}: largest difference of logits", None, largest, "of the largest", None, None, limit=LOGITS_DIFFER
+    )
 
 
 def starter(setting: Setting, job: Job) -> list[Figure]:
@@ -201,6 +243,48 @@ def starter(setting: Setting, job: Job) -> list[Figure]:
     return [*figures, *recipes.figures(f"{metric}: published recipe, ours", same, 0.0, note)]
 
 
+def whole_ct(setting: Setting, job: Job) -> Iterable[Figure]:
+    """A whole CT, and one organ of it, with the universal U-Net."""
+    from .whole import whole_ct as measured
+
+    return measured(setting, job)
+
+
+def starter_ct(setting: Setting, job: Job) -> Iterable[Figure]:
+    """The starter on a large CT, up to its files."""
+    from .starter_ct import starter_ct as measured
+
+    return measured(setting, job)
+
+
+def growth(setting: Setting, job: Job) -> Iterable[Figure]:
+    """Time and memory against windows, voxels and classes."""
+    from .growth import growth as measured
+
+    return measured(setting, job)
+
+
+def masks_back(setting: Setting, job: Job) -> Iterable[Figure]:
+    """From logits on a coarse grid to masks on the CT's own."""
+    from .voxels import masks_back as measured
+
+    return measured(setting, job)
+
+
+def islands(setting: Setting, job: Job) -> Iterable[Figure]:
+    """The largest piece of every organ."""
+    from .voxels import islands as measured
+
+    return measured(setting, job)
+
+
+def refining(setting: Setting, job: Job) -> Iterable[Figure]:
+    """What a prompt does, and how long a person waits for it."""
+    from .refining import refining as measured
+
+    return measured(setting, job)
+
+
 def learning(setting: Setting, job: Job) -> list[Figure]:
     """A step of learning."""
     from .learning import learning as measured
@@ -208,7 +292,21 @@ def learning(setting: Setting, job: Job) -> list[Figure]:
     return measured(setting, job)
 
 
-CASES: dict[Case, float] = {conv_rate: 3, head: 12, windows: 25, resampling: 20, lattice: 5, network: 30, starter: 10}
+CASES: dict[Case, float] = {
+    conv_rate: 3,
+    head: 12,
+    windows: 25,
+    resampling: 20,
+    masks_back: 10,
+    islands: 10,
+    lattice: 5,
+    network: 30,
+    starter: 10,
+    starter_ct: 10,
+    refining: 10,
+    growth: 20,
+    whole_ct: 60,
+}
 """The cases, with the share of the time that each takes."""
 
 

@@ -10,18 +10,48 @@ from pathlib import Path
 
 import psutil
 
-from . import tasks
 from .setting import Setting
 
 
-def _aggregate(way: Callable[..., object], setting: Setting) -> Callable[[], object]:
+def _aggregate(way: str, setting: Setting) -> Callable[[], object]:
+    from . import tasks  # not above: each task loads what it needs, as that may be a part of what is measured
+
     image = tasks.aggregate_image(setting)
-    return lambda: way(image, setting)
+    return lambda: getattr(tasks, f"aggregate_by_{way}")(image, setting)
 
 
-def _resample(way: Callable[..., object], setting: Setting) -> Callable[[], object]:
+def _resample(way: str, setting: Setting) -> Callable[[], object]:
+    from . import tasks
+
     volume = tasks.a_ct(setting, setting.resample_phantom_mm)
-    return lambda: way(volume)
+    return lambda: getattr(tasks, f"input_by_{way}")(volume)
+
+
+def _window(setting: Setting, is_ours: bool) -> Callable[[], object]:
+    import torch
+
+    from ..inference.paths import PLAIN, arrange, forward
+    from ..inference.selftest import sample_window
+    from .tasks import published_head
+    from .whole import exact_paths, universal_network
+
+    network, image = universal_network(), torch.from_numpy(sample_window(setting.window_side))[None, None]
+    paths = exact_paths() if is_ours else PLAIN
+    arrange(network, paths)
+
+    def work() -> torch.Tensor:
+        if is_ours:
+            return forward(network, image, None, paths)
+        with torch.no_grad():
+            return published_head(*network.features(image))
+
+    return work
+
+
+def _starter(setting: Setting) -> Callable[[], object]:
+    from .starter_ct import prepare
+
+    return prepare(setting)
 
 
 def _step(task: str, setting: Setting) -> Callable[[], object]:
@@ -31,10 +61,13 @@ def _step(task: str, setting: Setting) -> Callable[[], object]:
 
 
 TASKS: dict[str, Callable[[Setting], Callable[[], object]]] = {
-    "aggregate-monai": lambda setting: _aggregate(tasks.aggregate_by_monai, setting),
-    "aggregate-ring": lambda setting: _aggregate(tasks.aggregate_by_ring, setting),
-    "resample-monai": lambda setting: _resample(tasks.input_by_monai, setting),
-    "resample-ours": lambda setting: _resample(tasks.input_by_ours, setting),
+    "aggregate-monai": lambda setting: _aggregate("monai", setting),
+    "aggregate-ring": lambda setting: _aggregate("ring", setting),
+    "resample-monai": lambda setting: _resample("monai", setting),
+    "resample-ours": lambda setting: _resample("ours", setting),
+    "window-published": lambda setting: _window(setting, is_ours=False),
+    "window-ours": lambda setting: _window(setting, is_ours=True),
+    "starter-segment": lambda setting: _starter(setting),
     "learn-plain": lambda setting: _step("learn-plain", setting),
     "learn-all": lambda setting: _step("learn-all", setting),
     "learn-decoder": lambda setting: _step("learn-decoder", setting),
@@ -66,11 +99,13 @@ def main(task: str, arguments: str) -> None:
 
     values = json.loads(arguments)
     values["ct"] = Path(values["ct"]) if values["ct"] else None
-    values["aggregate_shape"] = tuple(values["aggregate_shape"])
+    for name in ("aggregate_shape", "starter_shape"):
+        values[name] = tuple(values[name])
     work = TASKS[task](Setting(**values))
     idle = psutil.Process().memory_info().rss
     result = work()
-    print(json.dumps({"peak_bytes": peak_bytes() - idle}))
+    measured = result if isinstance(result, dict) else {}
+    print(json.dumps({"peak_bytes": peak_bytes() - idle, "whole_bytes": peak_bytes(), **measured}))
     del result
 
 

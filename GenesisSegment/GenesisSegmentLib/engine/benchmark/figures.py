@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,12 +16,29 @@ OURS_COLOR, EQUAL_COLOR, TEXT_COLOR = "#2f6f9f", "#8a8a8a", "#333333"
 
 
 @dataclass(frozen=True)
+class Curve:
+    """How ``ys`` grow with ``xs``: what these are, with their units, in words."""
+
+    x: str
+    y: str
+    xs: tuple[float, ...]
+    ys: tuple[float, ...]
+
+    @property
+    def power(self) -> float:
+        """The exponent of growth, from the first point to the last: 1 is linear, 0 none."""
+        return math.log(self.ys[-1] / self.ys[0]) / math.log(self.xs[-1] / self.xs[0])
+
+
+@dataclass(frozen=True)
 class Figure:
     """What something takes (or reaches) in the plain, published form and in ours, measured in one run.
 
     ``ratio`` is how many times better ours is. ``agreement`` of the results is a share or a Dice in 0..1, and must be
-    at least ``least_agreement``; None where there is nothing to compare. ``target`` is the ratio that is aimed at.
-    Without ``plain`` and ``ours`` the case was not measured, and ``note`` says why.
+    at least ``least_agreement``; None where there is nothing to compare. ``target`` is the ratio that is aimed at,
+    ``limit`` the most that ours may be. ``floor``, in the unit of ours, is what the arithmetic alone would take at the
+    machine's own convolution rate. ``curve`` is what a figure about growth was read from. Without ``ours`` the case was
+    not measured, and ``note`` says why.
     """
 
     metric: str
@@ -32,6 +50,14 @@ class Figure:
     note: str = ""
     least_agreement: float = 0.0
     target: float | None = None
+    limit: float | None = None
+    floor: float | None = None
+    curve: Curve | None = None
+
+    @property
+    def times_floor(self) -> float | None:
+        """How many times the floor ours is."""
+        return None if self.floor is None or self.ours is None else self.ours / self.floor
 
     @property
     def agrees(self) -> bool:
@@ -101,3 +127,39 @@ def plot_figures(path: Path, figures: Sequence[Figure]) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     with atomic_file(path) as temporary:
         plot.savefig(temporary, dpi=150)
+
+
+def plot_curves(path: Path, figures: Sequence[Figure]) -> bool:
+    """Draws what was measured of growth, both axes logarithmic, with a straight line of power 1 for comparison.
+
+    Returns whether there was anything to draw.
+
+    Raises:
+        OutputError: the file could not be written; a previous one is untouched.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Plot
+
+    curves = [(figure.metric, figure.curve) for figure in figures if figure.curve is not None]
+    if not curves:
+        return False
+    columns = min(3, len(curves))
+    rows = math.ceil(len(curves) / columns)
+    plot = Plot(figsize=(3.6 * columns, 3.0 * rows), layout="constrained")
+    FigureCanvasAgg(plot)
+    for axes, (metric, curve) in zip(plot.subplots(rows, columns, squeeze=False).flat, curves, strict=False):
+        axes.plot(curve.xs, [curve.ys[0] * x / curve.xs[0] for x in curve.xs], color=EQUAL_COLOR, linewidth=1)
+        axes.plot(curve.xs, curve.ys, color=OURS_COLOR, marker="o", markersize=4)
+        for x, y in zip(curve.xs, curve.ys, strict=True):
+            axes.annotate(f"{y:.3g}", (x, y), (-4, 6), textcoords="offset points", fontsize=8, color=TEXT_COLOR)
+        axes.set(xscale="log", yscale="log", xlabel=curve.x, ylabel=curve.y)
+        axes.set_xticks(curve.xs, [f"{x:.3g}" for x in curve.xs])
+        axes.set_yticks([])
+        axes.minorticks_off()
+        axes.set_title(f"{metric}: power {curve.power:.2f}\n(grey: linear)", loc="left", fontsize=8, color=TEXT_COLOR)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in plot.axes[len(curves) :]:
+        axes.remove()
+    with atomic_file(path) as temporary:
+        plot.savefig(temporary, dpi=150)
+    return True

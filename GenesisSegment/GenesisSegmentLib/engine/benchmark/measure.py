@@ -56,26 +56,29 @@ def race(plain: Callable[[], P], ours: Callable[[], Q], rounds: int, check: Call
     """Runs both in turn, A-B-A-B, so that a change of the machine's load hits both; the least cost of each counts."""
     plain_costs, our_costs = [], []
     for _ in range(rounds):
-        plain_cost, plain_result = _timed(plain, check)
-        our_cost, our_result = _timed(ours, check)
+        plain_cost, plain_result = timed(plain, check)
+        our_cost, our_result = timed(ours, check)
         plain_costs.append(plain_cost)
         our_costs.append(our_cost)
     return Race(_least(plain_costs), _least(our_costs), plain_result, our_result)
 
 
-def in_turn(ways: Sequence[Callable[[], object]], rounds: int, check: Callable[[], None]) -> list[Cost]:
+def in_turn(
+    ways: Sequence[Callable[[], object]], rounds: int, check: Callable[[], None], is_warmed: bool = True
+) -> list[Cost]:
     """The least cost of each of several ways, run in turn, A-B-C-A-B-C, after one run of each that does not count."""
-    for way in ways:
+    for way in ways if is_warmed else ways[:1]:
         check()
         way()
     costs: list[list[Cost]] = [[] for _ in ways]
     for _ in range(rounds):
         for way, found in zip(ways, costs, strict=True):
-            found.append(_timed(way, check)[0])
+            found.append(timed(way, check)[0])
     return [_least(found) for found in costs]
 
 
-def _timed(way: Callable[[], P], check: Callable[[], None]) -> tuple[Cost, P]:
+def timed(way: Callable[[], P], check: Callable[[], None]) -> tuple[Cost, P]:
+    """What one run costs, and its result; ``check`` is called before and may raise to stop."""
     check()
     wall, cpu = time.perf_counter(), time.process_time()
     result = way()
@@ -88,6 +91,15 @@ def _least(costs: list[Cost]) -> Cost:
 
 def peak_of(task: str, setting: Setting) -> float:
     """MB that a task of :mod:`.child` takes beyond what its process held before, in a process of its own.
+
+    Raises:
+        GenesisError: the process failed.
+    """
+    return run_child(task, setting)["peak_bytes"] / MIB
+
+
+def run_child(task: str, setting: Setting) -> dict[str, float]:
+    """What a process of its own tells of a task of :mod:`.child`: bytes at its peak, and what the task measured.
 
     Raises:
         GenesisError: the process failed.
@@ -105,7 +117,7 @@ def peak_of(task: str, setting: Setting) -> float:
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise GenesisError(f"The memory of {task} could not be measured: {lines[-1]}", "Run the benchmark again.")
-    return float(json.loads(done.stdout)["peak_bytes"]) / MIB
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
 
 
 def memory_figure(

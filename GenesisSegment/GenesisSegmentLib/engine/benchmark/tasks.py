@@ -17,7 +17,8 @@ from ..inference.preprocess import ModelInput, model_input
 from ..inference.published import published_input, window_total
 from ..inference.ring import BitSink, slide
 from ..inference.runtimes import TorchRuntime
-from ..inference.spec import ModelSpec, Runtime
+from ..inference.spec import FAST_OVERLAP, ModelSpec, Runtime
+from ..inference.sweep import Lattice
 from ..networks.universal import HEAD_SPLIT, HEAD_WIDTH
 from ..phantom import phantom_ct
 from .setting import Setting
@@ -87,9 +88,10 @@ def aggregate_by_monai(image: np.ndarray, setting: Setting) -> np.ndarray:
 def aggregate_by_ring(image: np.ndarray, setting: Setting) -> np.ndarray:
     """Bits uint32 (X, Y, Z) from the ring of planes."""
     window = (setting.aggregate_window,) * 3
-    sink = BitSink(setting.aggregate_shape, CLASSES)
+    classes = CLASSES[: setting.classes]
+    sink = BitSink(setting.aggregate_shape, classes)
     runtime: Runtime = TorchRuntime(StandIn(), "cpu", Job())
-    slide(image, runtime, UNIVERSAL.channels(CLASSES), window, OVERLAP, sink, lambda share: None)
+    slide(image, runtime, UNIVERSAL.channels(classes), window, OVERLAP, sink, lambda share: None)
     return sink.bits
 
 
@@ -115,12 +117,14 @@ def input_by_ours(volume: Volume) -> ModelInput:
     return model_input(volume, UNIVERSAL)
 
 
-def window_counts(volume: Volume) -> tuple[int, int]:
-    """How many windows the universal model takes by the published recipe and by the fast one."""
+def window_counts(volume: Volume) -> tuple[int, int, int]:
+    """How many windows the universal model takes as published, by the fast recipe with that overlap, and by default."""
     window = UNIVERSAL.window
     assert window is not None
     published = window_total(input_by_monai(volume).shape[1:], window, OVERLAP)
-    return published, int(np.count_nonzero(input_by_ours(volume).windows(window, OVERLAP)))
+    prepared = input_by_ours(volume)
+    same, ours = (Lattice(prepared, window, o, o == OVERLAP).everywhere().windows for o in (OVERLAP, FAST_OVERLAP))
+    return published, same, ours
 
 
 def equal_input_share(published: MetaTensor, ours: ModelInput) -> float:

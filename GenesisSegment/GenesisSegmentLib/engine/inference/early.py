@@ -9,6 +9,7 @@ import numpy as np
 
 from ...core.geometry import Box, Geometry
 from ..postprocess import needed_classes, postprocess_bits
+from .lattice import box_on
 from .preprocess import ModelInput
 from .restore import restore_nearest
 from .ring import BitSink
@@ -20,7 +21,6 @@ _LEAST_ML = 1.0
 """What is smaller may be a stray spot far from the organ."""
 _LARGEST_SHARE = 0.05
 """Of the time of the run, spent on classes that are given early."""
-_ROUNDING = 1e-6
 
 
 class EarlyClasses:
@@ -97,13 +97,3 @@ class EarlyClasses:
         if where is not None:
             found = restore_nearest(bits, piece, self._native.cropped(where))
             self._on_class(index, where, found != 0, True)
-
-
-def box_on(native: Geometry, piece: Geometry) -> Box | None:
-    """The voxels of ``native`` that a grid with parallel axes covers, edges included; None where there are none."""
-    corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in piece.shape])).reshape(3, -1)
-    ras = piece.ijk_to_ras @ np.vstack([corners, np.ones(corners.shape[1])])
-    ijk = np.linalg.solve(native.ijk_to_ras, ras)[:3]
-    start = np.maximum(np.ceil(ijk.min(axis=1) - _ROUNDING).astype(int), 0)
-    stop = np.minimum(np.floor(ijk.max(axis=1) + _ROUNDING).astype(int) + 1, native.shape)
-    return Box(tuple(start.tolist()), tuple(stop.tolist())) if (start < stop).all() else None

@@ -1,7 +1,8 @@
 """The lattice of the published recipe without MONAI: its grid, its crop, and which of its windows see the body.
 
-A network whose batch norm looks at the window gives other logits for another window. So the fast recipe works on the
-very windows of the published one, and saves only those in which there is nothing of the patient.
+A network whose batch norm looks at the window gives other logits for another window. So the fast recipe works in the
+grid and crop of the published one, and where it is asked for the published overlap also on its very windows: then it
+saves only those in which there is nothing of the patient.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ BODY_MARGIN_MM = 12.0
 """Windows that come as near to the body as this are run. Its outline is known to a coarse voxel, which is added."""
 _SPACING_TOLERANCE_MM = 1e-3
 """A spacing that is right to this is left as it is by MONAI's ``Spacing``."""
+_ROUNDING = 1e-6
 
 
 def published_grid(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> Geometry:
@@ -52,6 +54,16 @@ def box_above(values: np.ndarray, least: float) -> Box | None:
         return None
     start, stop = zip(*((int(hit[0]), int(hit[-1]) + 1) for hit in hits), strict=True)
     return Box(start, stop)  # type: ignore[arg-type]
+
+
+def box_on(native: Geometry, piece: Geometry) -> Box | None:
+    """The voxels of ``native`` that a grid with parallel axes covers, edges included; None where there are none."""
+    corners = np.array(np.meshgrid(*[(-0.5, n - 0.5) for n in piece.shape])).reshape(3, -1)
+    ras = piece.ijk_to_ras @ np.vstack([corners, np.ones(corners.shape[1])])
+    ijk = np.linalg.solve(native.ijk_to_ras, ras)[:3]
+    start = np.maximum(np.ceil(ijk.min(axis=1) - _ROUNDING).astype(int), 0)
+    stop = np.minimum(np.floor(ijk.max(axis=1) + _ROUNDING).astype(int) + 1, native.shape)
+    return Box(tuple(start.tolist()), tuple(stop.tolist())) if (start < stop).all() else None
 
 
 @dataclass(frozen=True, eq=False)

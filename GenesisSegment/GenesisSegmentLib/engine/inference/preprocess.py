@@ -41,13 +41,25 @@ class ModelInput:
     valid: tuple[slice, slice, slice]
     body: Body | None = None
 
-    def windows(self, window: tuple[int, int, int], overlap: float) -> np.ndarray:
-        """Which windows must be run: bool (x starts, y starts, z starts)."""
+    @property
+    def before(self) -> tuple[int, int, int]:
+        """Voxels of padding in front of the grid, per axis."""
+        x, y, z = (part.start for part in self.valid)
+        return x, y, z
+
+    def windows(self, window: tuple[int, int, int], overlap: float, box: Box | None = None) -> np.ndarray:
+        """Which windows laid over the image, or a ``box`` of it, must be run: bool (x starts, y starts, z starts)."""
+        box = box or Box.whole(self.image.shape)  # type: ignore[arg-type]
         if self.body is None:
-            counts = [len(starts(n, w, overlap)) for n, w in zip(self.image.shape, window, strict=True)]
+            counts = [len(starts(n, w, overlap)) for n, w in zip(box.shape, window, strict=True)]
             return np.ones(counts, dtype=bool)
-        before = tuple(part.start for part in self.valid)
-        return self.body.windows_near(self.geometry, self.image.shape, window, overlap, before)
+        before = tuple(padding - first for padding, first in zip(self.before, box.start, strict=True))
+        return self.body.windows_near(self.geometry, box.shape, window, overlap, before)
+
+    def place_of(self, box: Box) -> Box:
+        """Where a box of the grid lies in the image, padding included."""
+        start, stop = (tuple(n + b for n, b in zip(side, self.before, strict=True)) for side in (box.start, box.stop))
+        return Box(start, stop)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
+from ...core.geometry import Box
 from ...core.jobs import Advance
 from ...core.segmentation import bit_of, bits_type
 from .spec import Array, Runtime
@@ -31,15 +32,19 @@ class PlaneSink(Protocol):
 
 
 class BitSink:
-    """Keeps the sign of every logit as one bit of a volume of integers; probability 0.5 is logit 0."""
+    """Keeps the sign of every logit as one bit of a volume of integers; probability 0.5 is logit 0.
 
-    def __init__(self, shape: tuple[int, int, int], classes: tuple[int, ...]) -> None:
+    Planes are those of the part ``box`` of the volume, by default all of it.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], classes: tuple[int, ...], box: Box | None = None) -> None:
         self.bits = np.zeros(shape, dtype=bits_type(classes))
+        self._across = (box or Box.whole(shape)).slices[:2]
         self._classes = classes
 
     def take(self, first: int, logits: np.ndarray) -> None:
         """Sets the bits of the planes."""
-        planes = self.bits[:, :, first : first + logits.shape[3]]
+        planes = self.bits[(*self._across, slice(first, first + logits.shape[3]))]
         for index, values in zip(self._classes, logits, strict=True):
             planes |= np.where(values > 0, bit_of(index), bit_of())
 
@@ -47,14 +52,14 @@ class BitSink:
 class LogitSink(BitSink):
     """Keeps the bits, and the logits in half precision for interpolation; for coarse grids only."""
 
-    def __init__(self, shape: tuple[int, int, int], classes: tuple[int, ...]) -> None:
-        super().__init__(shape, classes)
+    def __init__(self, shape: tuple[int, int, int], classes: tuple[int, ...], box: Box | None = None) -> None:
+        super().__init__(shape, classes, box)
         self.logits = np.zeros((len(classes), *shape), dtype=np.float16)
 
     def take(self, first: int, logits: np.ndarray) -> None:
         """Sets bits and logits of the planes."""
         super().take(first, logits)
-        self.logits[..., first : first + logits.shape[3]] = np.clip(logits, -6e4, 6e4)
+        self.logits[(slice(None), *self._across, slice(first, first + logits.shape[3]))] = np.clip(logits, -6e4, 6e4)
 
 
 def window_count(shape: tuple[int, int, int], window: tuple[int, int, int], overlap: float) -> int:
@@ -72,19 +77,24 @@ def slide(
     advance: Advance,
     half: bool = False,
     chosen: np.ndarray | None = None,
+    box: Box | None = None,
 ) -> None:
     """Runs the windows of ``image`` float32 (X, Y, Z), no side below the window's, and hands final planes to ``sink``.
 
-    ``half`` accumulates in half precision. ``chosen`` (x starts, y starts, z starts) says which windows are run (all
-    by default); the logits of a voxel that none covers are 0. ``advance`` is told the share done after each window,
-    and within it as far as the runtime can tell, and may raise to stop.
+    ``half`` accumulates in half precision. The windows are laid over ``box``, by default the whole image, and planes of
+    that box are handed over. ``chosen`` (x starts, y starts, z starts) says which windows are run (all by default); the
+    logits of a voxel that none covers are 0. ``advance`` is told the share done after each window, and within it as far
+    as the runtime can tell, and may raise to stop.
     """
+    bottom = 0
+    if box is not None:
+        image, bottom = image[box.slices], box.start[2]
     xs, ys, zs = (starts(n, w, overlap) for n, w in zip(image.shape, window, strict=True))
     if chosen is None:
         chosen = np.ones((len(xs), len(ys), len(zs)), dtype=bool)
     total, count = int(np.count_nonzero(chosen)), 0
     if chosen.size == total == 1:
-        sink.take(0, runtime.to_numpy(runtime.logits(image, channels, advance)))
+        sink.take(bottom, runtime.to_numpy(runtime.logits(image, channels, advance)))
         advance(1.0)
         return
     ring = _Ring(image.shape, window, len(channels), runtime, half)
@@ -98,7 +108,7 @@ def slide(
             advance(count / total)
         end = zs[n + 1] if n + 1 < len(zs) else image.shape[2]
         for first, logits in ring.flush(z, end):
-            sink.take(first, logits)
+            sink.take(bottom + first, logits)
 
 
 def share_of_one(advance: Advance, done: int, total: int) -> Advance:

@@ -69,8 +69,11 @@ class TorchRuntime:
         """See :class:`.spec.Runtime`."""
         if not is_plain and self._found is None:
             self._found = self._find_paths(self._network, advance)
-        self._paths = PLAIN if is_plain or self._found is None else self._found
-        arrange(self._network, self._paths)
+            self._paths = PLAIN  # as it is left
+        wanted = PLAIN if is_plain or self._found is None else self._found
+        if wanted != self._paths:  # to bring weights into another form takes a second
+            arrange(self._network, wanted)
+            self._paths = wanted
 
     def logits(self, window: np.ndarray, channels: tuple[int, ...], advance: Advance = nobody) -> Array:
         """See :class:`.spec.Runtime`; the share done is that of the layers entered."""
@@ -82,6 +85,22 @@ class TorchRuntime:
             return found
         finally:
             self._advance = nobody
+
+    def features(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See :class:`..refine.features.Seeing`.
+
+        Raises:
+            ModelError: the network has no heads of the universal model.
+        """
+        torch = self._torch
+        if not hasattr(self._network, "class_numbers"):
+            raise ModelError(
+                _("This model has no head that learns by itself."), _("Use the starter or a universal model.")
+            )
+        image = torch.from_numpy(np.ascontiguousarray(window))[None, None].to(self.device)
+        with torch.no_grad():
+            features, numbers = self._network.features(image)  # type: ignore[operator]
+        return features[0].float().cpu().numpy(), numbers[0].float().cpu().numpy()
 
     def zeros(self, shape: tuple[int, ...], half: bool) -> Array:
         """See :class:`.spec.Runtime`."""
@@ -191,6 +210,11 @@ class OnnxRuntime:
             self._job.check()
             raise
         return apply_head(features[0], numbers[0, list(channels)], head)
+
+    def features(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See :class:`..refine.features.Seeing`."""
+        features, numbers = self._run(np.ascontiguousarray(window, dtype=np.float32)[None, None], nobody)
+        return features[0], numbers[0]
 
     def _run(self, image: np.ndarray, advance: Advance) -> list[np.ndarray]:
         """Features and class numbers. The session works on a thread of its own, so that this one can report."""

@@ -5,27 +5,31 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 import numpy as np
 
-from ...core.errors import InputError
+from ...core.classes import structures
+from ...core.errors import InputError, ModelError, ResourceError
 from ...core.geometry import Geometry
-from ...core.i18n import _
+from ...core.i18n import _, listed
 from ...core.jobs import Job
 from ...core.memory_plan import MemoryNeed, MemoryPlan, plan_memory
 from ...core.segmentation import Segmentation, bits_type
 from ...core.volume import Volume
-from ..postprocess import needed_classes, postprocess_bits
-from .early import EarlyClasses
-from .preprocess import input_frame, model_input, published_frame
+from ..postprocess import needed_classes
+from .course import Course, Found
+from .look import Finder, Sighting, look, searched_everywhere, sought
+from .preprocess import ModelInput, input_frame, model_input, published_frame
 from .published import run_published
 from .resample import SLAB_VOXELS
 from .restore import restore_linear, restore_nearest
-from .ring import BitSink, LogitSink, PlaneSink, slide
+from .ring import LogitSink
 from .runtimes import DeviceMemoryError, out_of_memory_explained
 from .spec import ModelSpec, OnClass, RunOptions, RunResult, Runtime
+from .sweep import Lattice
 
 _NETWORK_BYTES_PER_VOXEL = {"whole": 900, "window": 3200}
 """Peak of one forward per voxel of its window, measured in fp32 and rounded up."""
@@ -39,6 +43,7 @@ _WHOLE_SCAN_LIMIT = 6_000_000
 """A coarse model takes up to this many voxels in one pass (1.1 m of a large patient at 4 mm); above, in slabs."""
 _SLAB = 192
 _CHECKING = "checking fast paths"
+_LOOKING = "looking"
 
 
 class Machine(Protocol):
@@ -52,12 +57,21 @@ class Machine(Protocol):
 
 
 class Segmenter:
-    """Segments one CT after the other with the same model. ``open_runtime`` puts the network on a device."""
+    """Segments one CT after the other with the same model. ``open_runtime`` puts the network on a device.
+
+    ``finder`` is a coarse model that says where classes are when only some are asked for.
+    """
 
     def __init__(
-        self, spec: ModelSpec, open_runtime: Callable[[str], Runtime], device: str, machine: Machine, job: Job
+        self,
+        spec: ModelSpec,
+        open_runtime: Callable[[str], Runtime],
+        device: str,
+        machine: Machine,
+        job: Job,
+        finder: Finder | None = None,
     ) -> None:
-        self._spec, self._open, self._device = spec, open_runtime, device
+        self._spec, self._open, self._device, self._finder = spec, open_runtime, device, finder
         self._machine, self._job = machine, job
         self._runtime: tuple[str, Runtime] | None = None
 
@@ -78,30 +92,41 @@ class Segmenter:
             ResourceError: not enough memory on any rung of the ladder.
             Cancelled: the job was cancelled.
         """
+        wanted = tuple(sorted(set(options.classes or self._spec.offered)))
+        _check_offered(self._spec, wanted)
         check = {_CHECKING: 2} if options.recipe == "fast" else {}
-        self._job.plan({"preparing": 2, **check, "network": 90, "cleaning": 3, "restoring": 3, **(then or {})})
+        looking = {_LOOKING: 5} if self._is_looked_for(wanted, options) else {}
+        self._job.plan(
+            {"preparing": 2, **looking, **check, "network": 90, "cleaning": 3, "restoring": 3, **(then or {})}
+        )
         self._job.advance("preparing", 0.0)
         try:
-            return self._attempt(volume, options, self._device, (), on_class)
+            return self._attempt(volume, options, wanted, self._device, (), on_class)
         except DeviceMemoryError as error:
             if self._device == "cpu":
                 raise
             note = _("{reason} The run was repeated on the CPU.").format(reason=error.what)
         # Outside the handler, which would keep the memory of the failed run.
         self._runtime = None
-        return self._attempt(volume, options, "cpu", (note,), on_class)
+        return self._attempt(volume, options, wanted, "cpu", (note,), on_class)
 
     def _attempt(
-        self, volume: Volume, options: RunOptions, device: str, notes: tuple[str, ...], on_class: OnClass | None
+        self,
+        volume: Volume,
+        options: RunOptions,
+        wanted: tuple[int, ...],
+        device: str,
+        notes: tuple[str, ...],
+        on_class: OnClass | None,
     ) -> RunResult:
         spec = self._spec
         clock = _Clock()
-        wanted = tuple(sorted(set(options.classes or spec.offered)))
-        _check_offered(spec, wanted)
         # A host that the model was not trained to find must not decide over a class that it was.
         variant = spec.cleaning(options.postprocess)
         classes = tuple(c for c in needed_classes(wanted, variant) if c in spec.offered)
-        overlap = spec.overlap if options.overlap is None else options.overlap
+        overlap = spec.overlap_of(options.recipe) if options.overlap is None else options.overlap
+        is_everywhere = True
+        remarks: tuple[str, ...] = ()
         with out_of_memory_explained(device):
             if options.recipe == "published":
                 shape = published_frame(volume, spec).shape
@@ -112,8 +137,10 @@ class Segmenter:
                     bits, windows = run_published(volume, spec, runtime, classes, overlap, variant, advance, wanted)
                 self._job.advance("restoring", 1.0)
             else:
-                asked = (volume, variant, wanted, classes, overlap, device, clock, on_class)
-                bits, windows, plan, runtime = self._fast(*asked)
+                asked = (volume, options, variant, wanted, classes, overlap, device, clock, on_class)
+                bits, found, plan, runtime = self._fast(*asked)
+                windows, is_everywhere = found.windows, found.is_everywhere
+                remarks = (*found.notes, *_overlap_note(spec, overlap, options, windows))
         return RunResult(
             segmentation=Segmentation(bits, volume.geometry, wanted, spec.own),
             model=spec.id,
@@ -122,12 +149,15 @@ class Segmenter:
             device=runtime.device,
             windows=windows,
             seconds=clock.seconds,
-            notes=(*notes, *plan.notes, *runtime.notes),
+            notes=(*notes, *plan.notes, *runtime.notes, *remarks),
+            overlap=None if spec.window is None else overlap,
+            is_everywhere=is_everywhere,
         )
 
     def _fast(
         self,
         volume: Volume,
+        options: RunOptions,
         variant: str,
         wanted: tuple[int, ...],
         classes: tuple[int, ...],
@@ -135,38 +165,66 @@ class Segmenter:
         device: str,
         clock: _Clock,
         on_class: OnClass | None,
-    ) -> tuple[np.ndarray, int, MemoryPlan, Runtime]:
+    ) -> tuple[np.ndarray, Found, MemoryPlan, Runtime]:
         spec, job = self._spec, self._job
         with clock.stage("preparing"):
             frame = input_frame(volume, spec)
             window = run_window(spec, frame.shape)
             plan = self._planned(memory_need(frame.shape, volume.geometry, window, classes, spec), device)
             prepared = model_input(volume, spec, partial(job.advance, "preparing"), frame)
-            chosen = prepared.windows(window, overlap)
+            lattice = Lattice(prepared, window, overlap, is_published=overlap == spec.overlap)
+        sighting: Sighting | None = None
+        notes: tuple[str, ...] = ()
+        if self._is_looked_for(wanted, options):
+            with clock.stage(_LOOKING):
+                sighting, notes = self._look(volume, prepared, wanted, classes, variant)
+        with clock.stage("network"):
             runtime = self._on(plan.device, is_plain=False)
             runtime.ring_device = plan.ring_device
-        with clock.stage("network"):
-            job.advance("network", 0.0)
-            sink = (LogitSink if spec.upsampling == "linear" else BitSink)(prepared.image.shape, classes)  # type: ignore[arg-type]
-            taker: PlaneSink = sink
-            if on_class is not None and spec.upsampling == "nearest":
-                taker = EarlyClasses(sink, prepared, volume.geometry, classes, wanted, variant, on_class)
-            channels, advance = spec.channels(classes), partial(job.advance, "network")
-            slide(prepared.image, runtime, channels, window, overlap, taker, advance, plan.is_half, chosen)
+            course = Course(spec, volume, lattice, runtime, plan.is_half, classes, wanted, variant, job, on_class)
+            found = course.found(sighting)
         with clock.stage("cleaning"):
             job.advance("cleaning", 0.0)
-            raw, advance = sink.bits[prepared.valid], partial(job.advance, "cleaning")
-            bits = postprocess_bits(raw, classes, variant, spec.spacing_mm, wanted, advance=advance)
+            bits = course.cleaned(found.sink, wanted, partial(job.advance, "cleaning"))
         with clock.stage("restoring"):
             job.advance("restoring", 0.0)
-            advance = partial(job.advance, "restoring")
+            advance, sink = partial(job.advance, "restoring"), found.sink
             if isinstance(sink, LogitSink):
                 logits = sink.logits[(slice(None), *prepared.valid)]
                 bits = restore_linear(bits, logits, classes, prepared.geometry, volume.geometry, advance, on_class)
             else:
                 bits = restore_nearest(bits, prepared.geometry, volume.geometry, advance)
             job.advance("restoring", 1.0)
-        return bits, int(np.count_nonzero(chosen)), plan, runtime
+        return bits, replace(found, notes=(*notes, *found.notes)), plan, runtime
+
+    def _is_looked_for(self, wanted: tuple[int, ...], options: RunOptions) -> bool:
+        """Whether it pays to look where the classes are before windows are run."""
+        spec = self._spec
+        is_fast = options.recipe == "fast" and not options.everywhere
+        return is_fast and self._finder is not None and spec.window is not None and set(wanted) < set(spec.offered)
+
+    def _look(
+        self,
+        volume: Volume,
+        prepared: ModelInput,
+        wanted: tuple[int, ...],
+        computed: tuple[int, ...],
+        variant: str,
+    ) -> tuple[Sighting | None, tuple[str, ...]]:
+        """Where the classes are; None where that cannot be told, and why, in sentences."""
+        finder = self._finder
+        assert finder is not None
+        # What is not computed cannot be compared with what the finder sees.
+        classes, missing = sought(wanted, variant, set(finder.offered).intersection(computed))
+        if missing:
+            names = listed(structures(self._spec.own)[c].slug for c in missing)
+            return None, (
+                searched_everywhere(_("{finder} does not know {classes}").format(finder=finder.title, classes=names)),
+            )
+        try:
+            return look(finder, volume, prepared, classes, partial(self._job.advance, _LOOKING)), ()
+        except (ModelError, ResourceError) as error:
+            return None, (searched_everywhere(_("{finder} cannot be run").format(finder=finder.title)), error.what)
 
     def _on(self, device: str, is_plain: bool) -> Runtime:
         """The runtime that was opened for ``device``, whether or not it fell back to another one."""
@@ -233,6 +291,14 @@ def _check_offered(spec: ModelSpec, wanted: tuple[int, ...]) -> None:
             ),
             _("It offers: {have}.").format(have=", ".join(map(str, spec.offered))),
         )
+
+
+def _overlap_note(spec: ModelSpec, overlap: float, options: RunOptions, windows: int) -> tuple[str, ...]:
+    """How a run that nobody gave an overlap for differs from the published recipe."""
+    if options.overlap is not None or spec.window is None or overlap == spec.overlap or windows == 1:
+        return ()
+    note = _("Windows overlap by {ours}, not by {published} as published: the masks differ a little.")
+    return (note.format(ours=f"{overlap:g}", published=f"{spec.overlap:g}"),)
 
 
 class _Clock:

@@ -19,6 +19,8 @@ Array = Any
 """A numpy array or a torch tensor: the ring and the windows use only what both offer."""
 
 Upsampling = Literal["nearest", "linear"]
+FAST_OVERLAP = 0.25
+"""Share that windows overlap in the fast recipe; the published ones do by 0.5 or more."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,10 @@ class ModelSpec:
         """The variant of post-processing that is meant: "published" is that of the release the model comes from."""
         return asked if asked == "safe" else self.published_cleaning
 
+    def overlap_of(self, recipe: Literal["fast", "published"]) -> float:
+        """How much windows overlap by default: half as much in the fast recipe, where a CT takes many fewer of them."""
+        return self.overlap if recipe == "published" else min(self.overlap, FAST_OVERLAP)
+
     def channels(self, classes: tuple[int, ...]) -> tuple[int, ...]:
         """The network's channels of the given classes."""
         return tuple(self.classes.index(c) for c in classes)
@@ -121,17 +127,24 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What the person asked for. ``classes`` None means all that the model offers."""
+    """What the person asked for. ``classes`` None means all that the model offers, ``overlap`` None that of the recipe.
+
+    ``everywhere``: classes are looked for in the whole CT, not only where a coarse model sees them.
+    """
 
     classes: tuple[int, ...] | None = None
     recipe: Literal["fast", "published"] = "fast"
     postprocess: Literal["safe", "published"] = "safe"
     overlap: float | None = None
+    everywhere: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """A segmentation and how it came about. ``seconds`` per stage; ``notes`` are sentences for the person."""
+    """A segmentation and how it came about. ``seconds`` per stage; ``notes`` are sentences for the person.
+
+    ``overlap`` is None where there was one window. ``is_everywhere`` says whether the whole body was looked at.
+    """
 
     segmentation: Segmentation
     model: str
@@ -141,6 +154,8 @@ class RunResult:
     windows: int
     seconds: dict[str, float]
     notes: tuple[str, ...] = field(default=())
+    overlap: float | None = None
+    is_everywhere: bool = True
 
 
 OnClass = Callable[[int, Box, np.ndarray, bool], None]

@@ -128,7 +128,9 @@ class Examiner:
         if not chosen:
             return Found(volume.geometry, {})
         self._segmenter = self._segmenter or open_segmenter(self._model, self._job, device=self._device)
-        result = self._segmenter.segment(volume, RunOptions(tuple(sorted(chosen.values())))).segmentation
+        classes = tuple(sorted(chosen.values()))
+        # No other model may have a part in what is judged.
+        result = self._segmenter.segment(volume, RunOptions(classes, everywhere=True)).segmentation
         return Found(volume.geometry, {label: BoxedMask.of(result.mask(c)) for label, c in chosen.items()})
 
 
