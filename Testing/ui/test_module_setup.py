@@ -12,7 +12,7 @@ from GenesisSegmentLib.core.errors import ConsentError, GenesisError, NetworkErr
 from GenesisSegmentLib.core.workflow.states import State
 
 MODULE = Path(__file__).resolve().parents[2] / "GenesisSegment" / "GenesisSegment.py"
-INSTALLED = dict.fromkeys(("filelock", "jsonschema", "psutil", "requests", "packaging"), "99.0")
+INSTALLED = dict.fromkeys(("filelock", "jsonschema", "numba", "psutil", "requests", "packaging"), "99.0")
 SLICER = {"numpy": "2.4.6", "scipy": "1.17.1", "SimpleITK": "2.5.5"}
 
 

@@ -39,6 +39,7 @@ SMALL = {
     "connected-components-3d": "4.1.1",
     "filelock": "4.2",
     "jsonschema": "4.26",
+    "numba": "0.61.2",
     "psutil": "7.2",
     "onnxruntime": "1.22.0",
 }

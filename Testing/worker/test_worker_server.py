@@ -23,6 +23,7 @@ from GenesisSegmentLib.core.protocol import (
     Hello,
     ListModels,
     Progress,
+    Refine,
     decode,
     encode,
 )
@@ -41,7 +42,7 @@ class Served:
     def __init__(self, run, **options) -> None:
         commands, self._write = os.pipe()
         self._read, events = os.pipe()
-        handler = type("Handler", (), {"run": staticmethod(run)})()
+        handler = type("Handler", (), {"run": staticmethod(run), "rest": staticmethod(lambda: None)})()
         self._thread = threading.Thread(
             target=Server(Outlet(events), handler, "/the/log", **options).serve, args=(commands,)
         )
@@ -399,3 +400,24 @@ def test_runtime_needs_its_own_packages_and_those_of_the_engine():
 def test_requirements_are_named_once():
     names = sorted(requirement.names[0] for requirement in REQUIREMENTS)
     assert all(a != b for a, b in pairwise(names))
+
+
+def test_previews_that_wait_give_way_to_the_next_stroke_and_nothing_else_does(served):
+    """The first command is at work until the last one has come."""
+    is_over = threading.Event()
+
+    def run(command, job, send):
+        assert command.id != "first" or is_over.wait(PATIENCE_S)
+        return Done(command.id)
+
+    def a_stroke(name: str, step: str) -> Refine:
+        return Refine(name, "print", (0, 0, 0), (1, 1, 1), "", (), step)
+
+    server = served(run)
+    server.send(a_stroke("first", "preview"))
+    server.send(a_stroke("late", "preview"), Hello("hello"), a_stroke("answer", "answer"), a_stroke("last", "preview"))
+    dropped = server.read()
+    assert (dropped.id, dropped.is_cancelled) == ("late", True)
+    server.send(Hello("end"))
+    is_over.set()
+    assert [server.read().id for _ in range(5)] == ["first", "hello", "answer", "last", "end"]

@@ -21,6 +21,7 @@ from .info import info
 from .learn import learn
 from .models import models_app
 from .pretrain import pretrain
+from .refine import refine
 from .segment import segment
 
 EXIT_CODES = (
@@ -42,6 +43,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(segment)
+app.command()(refine)
 app.add_typer(models_app, name="models")
 app.command()(learn)
 app.add_typer(cases_app, name="cases")

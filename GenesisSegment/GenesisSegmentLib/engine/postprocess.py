@@ -96,7 +96,8 @@ def postprocess(
             )
         )
     classes = tuple(range(1, masks.shape[0] + 1))
-    bits = pack(((c, masks[c - 1].astype(bool)) for c in classes), masks.shape[1:])
+    _count, x, y, z = masks.shape
+    bits = pack(((c, masks[c - 1].astype(bool)) for c in classes), (x, y, z))
     cleaned = postprocess_bits(bits, classes, variant, spacing_mm)
     return np.stack([(cleaned & bit_of(c)) != 0 for c in classes])
 

@@ -39,6 +39,7 @@ REQUIREMENTS = (
     Requirement(("scipy",), "scipy", "1.13", "engine"),
     Requirement(("SimpleITK",), "SimpleITK", "2.4", "engine"),
     Requirement(("connected-components-3d",), "cc3d", "3.20", "engine"),
+    Requirement(("numba",), "numba", "0.61", "engine"),
     Requirement(("psutil",), "psutil", "5.9", "engine"),
     Requirement(("jsonschema",), "jsonschema", "4.20", "engine"),
     Requirement(("filelock",), "filelock", "3.12", "engine"),

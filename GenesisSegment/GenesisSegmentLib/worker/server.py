@@ -32,6 +32,7 @@ from ..core.protocol import (
     Event,
     Failure,
     Heartbeat,
+    Refine,
     Shutdown,
     decode,
 )
@@ -113,14 +114,23 @@ class Server:
             self._outlet.send(Done(message.id))
             return False
         elif message.type in COMMANDS:
-            with self._changed:
-                self._apart.get(type(message), self._main).append(_Task(message, Job()))  # type: ignore[arg-type]
-                self._changed.notify_all()
+            self._queue(message)  # type: ignore[arg-type]
         else:
             self._outlet.send(
                 Failure(message.id, "protocol", _("{name} is not a command.").format(name=message.type), "")
             )
         return True
+
+    def _queue(self, command: Command) -> None:
+        with self._changed:
+            lane = self._apart.get(type(command), self._main)
+            late = [task for n, task in enumerate(lane) if n and _is_outdated(task.command, command)]
+            for task in late:
+                lane.remove(task)
+            lane.append(_Task(command, Job()))
+            self._changed.notify_all()
+        for task in late:
+            self._outlet.send(Failure.of(task.command.id, Cancelled()))
 
     def _cancel(self, cancel: Cancel) -> None:
         with self._changed:  # so that a task that is cancelled cannot end, and the next one begin, meanwhile
@@ -187,6 +197,11 @@ class Server:
     @property
     def _lanes(self) -> tuple[_Lane, ...]:
         return (self._main, *self._apart.values())
+
+
+def _is_outdated(waiting: Command, newer: Command) -> bool:
+    """Whether a command that waits need not be done any more: a preview, where the next stroke is there already."""
+    return isinstance(waiting, Refine) and waiting.step == "preview" and isinstance(newer, Refine)
 
 
 def outcome(

@@ -22,6 +22,7 @@ from ..core.protocol import (
     ImportModel,
     ListModels,
     LoadVolume,
+    Refine,
     Segment,
     SelfTest,
     Unload,
@@ -32,9 +33,10 @@ from .warm import IDLE_MINUTES, WarmModels
 if TYPE_CHECKING:
     from ..core.volume import Volume
     from ..engine.models.store import ModelStore
+    from .refining import Refining
 
 Send = Callable[[Event], None]
-INTERACTIVE = (Segment, SelfTest)
+INTERACTIVE = (Segment, SelfTest, Refine)
 """Commands that a person waits for: learning gives them the device."""
 
 
@@ -44,6 +46,7 @@ class Service:
     def __init__(self, idle_minutes: float = IDLE_MINUTES, lease: Lease | None = None) -> None:
         self._lease = lease or Lease()
         self._volumes: dict[str, Volume] = {}
+        self._refining: Refining | None = None
         self._models = WarmModels(_store_of_this_person, 60 * idle_minutes)
         self._handlers: dict[type, Callable[[Any, Job, Send], Event]] = {
             Hello: lambda command, job, send: ready(command.id),
@@ -55,6 +58,7 @@ class Service:
             ImportModel: self._import_model,
             DownloadModel: self._download_model,
             Unload: self._unload,
+            Refine: self._refine,
         }
 
     def run(self, command: Command, job: Job, send: Send) -> Event:
@@ -88,7 +92,23 @@ class Service:
     def _segment(self, command: Segment, job: Job, send: Send) -> Event:
         from .segmenting import segmented
 
-        return segmented(command, self._volume(command.volume), self._models, job, send)
+        result = segmented(command, self._volume(command.volume), self._models, job, send)
+        self._expect_prompts()
+        return result
+
+    def _refine(self, command: Refine, job: Job, send: Send) -> Event:
+        from .refining import Refining
+
+        self._refining = self._refining or Refining(self._models.resolve)
+        return self._refining.refined(command, self._volume(command.volume), job)
+
+    def _expect_prompts(self) -> None:
+        """A person who looks at a result may soon correct it."""
+        from .refining import Refining, warm_up
+
+        if self._refining is None:
+            self._refining = Refining(self._models.resolve)
+            warm_up()
 
     def _self_test(self, command: SelfTest, job: Job, send: Send) -> Event:
         from .self_test import tested
@@ -113,9 +133,12 @@ class Service:
     def _unload(self, command: Unload, job: Job, send: Send) -> Event:
         if command.volume:
             self._volumes.pop(command.volume, None)
+            if self._refining is not None:
+                self._refining.forget()
         else:
             self._volumes.clear()
             self._models.clear()
+            self._refining = None
         return Done(command.id)
 
     def _volume(self, fingerprint: str) -> Volume:

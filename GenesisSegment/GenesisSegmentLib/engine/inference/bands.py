@@ -134,8 +134,8 @@ class Bands:
             (top, bottom), (left, right) = rows[[0, -1]], columns[[0, -1]]
             inner = cells[top : bottom + 1, left : right + 1]
             wide = inner.repeat(self.along_i.lengths[left : right + 1], 1)
-            across = self.along_j.span(top, bottom), self.along_i.span(left, right)
-            self.out[(planes, *across)] = wide.repeat(self.along_j.lengths[top : bottom + 1], 0)
+            where = planes, self.along_j.span(top, bottom), self.along_i.span(left, right)
+            self.out[where] = wide.repeat(self.along_j.lengths[top : bottom + 1], 0)
 
     def _draw_band(
         self, bit: np.unsignedinteger, bits: np.ndarray, logits: np.ndarray, axes: Axes, band: Indices

@@ -190,7 +190,8 @@ def find_body(voxels: np.ndarray, geometry: Geometry) -> Body:
             _("Check that the right series was chosen and that its values are Hounsfield units."),
         )
     matrix = geometry.ijk_to_ras @ np.diag([*steps, 1.0])
-    return Body(body, body | touching(dense, body), Geometry(coarse.shape, matrix))
+    i, j, k = coarse.shape
+    return Body(body, body | touching(dense, body), Geometry((i, j, k), matrix))
 
 
 def _steps(geometry: Geometry) -> list[int]:

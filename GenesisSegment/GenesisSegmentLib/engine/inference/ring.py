@@ -44,7 +44,8 @@ class BitSink:
 
     def take(self, first: int, logits: np.ndarray) -> None:
         """Sets the bits of the planes."""
-        planes = self.bits[(*self._across, slice(first, first + logits.shape[3]))]
+        where = (*self._across, slice(first, first + logits.shape[3]))
+        planes = self.bits[where]
         for index, values in zip(self._classes, logits, strict=True):
             planes |= np.where(values > 0, bit_of(index), bit_of())
 
@@ -59,7 +60,8 @@ class LogitSink(BitSink):
     def take(self, first: int, logits: np.ndarray) -> None:
         """Sets bits and logits of the planes."""
         super().take(first, logits)
-        self.logits[(slice(None), *self._across, slice(first, first + logits.shape[3]))] = np.clip(logits, -6e4, 6e4)
+        where = (slice(None), *self._across, slice(first, first + logits.shape[3]))
+        self.logits[where] = np.clip(logits, -6e4, 6e4)
 
 
 def window_count(shape: tuple[int, int, int], window: tuple[int, int, int], overlap: float) -> int:
@@ -131,10 +133,10 @@ class _Ring:
     def add(self, logits: Array, x: int, y: int, z: int) -> None:
         """Adds a window's logits at its place; ``logits`` are used up."""
         logits *= self._weight
-        across = slice(x, x + logits.shape[1]), slice(y, y + logits.shape[2])
+        i, j = slice(x, x + logits.shape[1]), slice(y, y + logits.shape[2])
         for planes, part in self._pieces(z, z + self._depth):
-            self._sum[(slice(None), *across, planes)] += logits[..., part]
-            self._weights[(*across, planes)] += self._weight[..., part]
+            self._sum[:, i, j, planes] += logits[..., part]
+            self._weights[i, j, planes] += self._weight[..., part]
 
     def flush(self, start: int, stop: int) -> Iterator[tuple[int, np.ndarray]]:
         """First plane and mean logits float32 (n, X, Y, planes), a few planes at a time; these are free again."""

@@ -190,7 +190,8 @@ class Segmenter:
             job.advance("restoring", 0.0)
             advance, sink = partial(job.advance, "restoring"), found.sink
             if isinstance(sink, LogitSink):
-                logits = sink.logits[(slice(None), *prepared.valid)]
+                i, j, k = prepared.valid
+                logits = sink.logits[:, i, j, k]
                 bits = restore_linear(bits, logits, classes, prepared.geometry, volume.geometry, advance, on_class)
             else:
                 bits = restore_nearest(bits, prepared.geometry, volume.geometry, advance)

@@ -57,7 +57,7 @@ class Lattice:
         if not self.is_published:
             return Sweep(box, box, self._near_body(box))
         whole = Box.whole(self.prepared.image.shape)
-        met = np.ones((1, 1, 1), dtype=bool)
+        met: np.ndarray = np.ones((1, 1, 1), dtype=bool)
         for axis, (side, width) in enumerate(zip(whole.shape, self.window, strict=True)):
             first = np.array(starts(side, width, self.overlap))
             hit = (first < box.stop[axis]) & (first + width > box.start[axis])

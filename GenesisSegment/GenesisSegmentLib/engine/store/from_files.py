@@ -10,16 +10,16 @@ import numpy as np
 from ... import __version__
 from ...core.classes import FIRST_OWN, class_slugs, class_table, find_classes
 from ...core.corrections import Acceptance, AcceptedClass, new_acceptance_id, now
-from ...core.errors import GeometryError, InputError
+from ...core.errors import InputError
 from ...core.files import safe_name
 from ...core.geometry import Geometry
 from ...core.i18n import _
 from ...core.identity import patient_text
-from ...core.segmentation import BITS, Segmentation
+from ...core.segmentation import Segmentation
 from ...core.volume import Volume
-from ..alignment import brought_together
+from ..alignment import on_grid_of
 from ..images.reading import read_volume
-from ..labels import Labels, read_labels, read_named
+from ..labels import read_labels, read_named
 
 
 def acceptance_from_files(
@@ -49,9 +49,9 @@ def acceptance_from_files(
     if listed or not own:
         found = read_labels(labels)
         notes = found.notes
-        masks |= _table_masks(_on_grid(found, geometry), listed, labels)
+        masks |= _table_masks(on_grid_of(geometry, found), listed, labels)
     if own:
-        on_grid = _on_grid(read_named(labels, own), geometry)
+        on_grid = on_grid_of(geometry, read_named(labels, own))
         masks |= {name: on_grid.mask(n) for n, name in enumerate(own, 1)}
     before = {} if proposed is None else _proposals(proposed, masks, geometry)
     acceptance = Acceptance(
@@ -100,24 +100,9 @@ def _table_masks(found: Segmentation, listed: tuple[int, ...], path: Path) -> di
 
 def _proposals(path: Path, masks: dict[str, np.ndarray], geometry: Geometry) -> dict[str, np.ndarray]:
     own = tuple(label for label in masks if label not in class_slugs())
-    found = _on_grid(read_labels(path, tuple(safe_name(label, "structure") for label in own)), geometry)
+    found = on_grid_of(geometry, read_labels(path, tuple(safe_name(label, "structure") for label in own)))
     labels = class_slugs() | {label: c for c, label in enumerate(own, FIRST_OWN)}
     return {label: found.mask(labels[label]) for label in masks if labels[label] in found.classes}
-
-
-def _on_grid(labels: Labels, geometry: Geometry) -> Segmentation:
-    """The labels on the grid of the CT, without resampling."""
-    empty = Segmentation(np.zeros(geometry.shape, BITS, "F"), geometry, ())
-    try:
-        brought, on_grid = brought_together(Labels(empty), labels)
-        if brought.geometry.shape != geometry.shape:
-            raise GeometryError("")
-    except GeometryError as error:
-        raise GeometryError(
-            _("CT and labels lie on different grids."),
-            _("Give the CT that the labels were drawn on, or resample the labels."),
-        ) from error
-    return on_grid
 
 
 def _patient(volume: Volume) -> str:
