@@ -53,6 +53,9 @@ class FakeScene:
         self.results: dict[str, str] = {}
         self.rows: dict[str, list[SegmentState]] = {}
         self.overlaps: tuple[tuple[int, int], ...] = ()
+        self.is_preview_shown = False
+        self.kept_back = 0
+        """Voxels that cannot be written."""
         self.versions: dict[str, int] = {}
         """How often voxels were changed."""
         self.parameters = SceneParameters()
@@ -185,11 +188,12 @@ class FakeScene:
         self.calls.append(("surroundings", segment_id, box))
         return np.ones(box.shape, np.uint8)
 
-    def redrawing(self, segmentation_id, segment_id, box, mask) -> Pieces[None]:
+    def redrawing(self, segmentation_id, segment_id, box, mask) -> Pieces[int]:
         yield from self._in_pieces()
         self._refuse("redrawing")
         self.calls.append(("redraw", segment_id, box, int(mask.sum())))
         self.change_voxels(segmentation_id)
+        return self.kept_back
 
     def change_voxels(self, segmentation_id) -> None:
         self.versions[segmentation_id] = self.versions.get(segmentation_id, 0) + 1
@@ -198,9 +202,12 @@ class FakeScene:
         yield from self._in_pieces()
         self._refuse("showing_preview")
         self.calls.append(("show_preview", box))
+        self.is_preview_shown = True
 
-    def hide_preview(self, segmentation_id) -> None:
-        self.calls.append(("hide_preview", segmentation_id))
+    def hide_preview(self) -> None:
+        if self.is_preview_shown:
+            self.calls.append(("hide_preview",))
+        self.is_preview_shown = False
 
     def resetting(self, segmentation_id, segment_id) -> Pieces[None]:
         yield from self._in_pieces()

@@ -104,7 +104,7 @@ def test_a_preview_lies_where_its_box_lies_and_the_next_one_takes_its_place(scen
         (shown,) = parts_of(app.scene, volume.GetID(), PREVIEW)
         assert Box.around(read_mask(shown, "preview", grid)) == box
         assert not shown.GetSaveWithScene()
-    scene.hide_preview(node.GetID())
+    scene.hide_preview()
     assert not parts_of(app.scene, volume.GetID(), PREVIEW)
 
 

@@ -58,24 +58,130 @@ def test_a_click_is_answered_and_drawn_as_a_change_of_the_selected_structure(ben
     assert command.id in bench.worker.released
 
 
-def test_prompts_add_up_and_undo_forgets_the_last_one(bench):
-    for n in range(3):
-        command = draw(bench, (1.0, 2.0, float(n)))
-        assert len(command.prompts) == n + 1
-        answer(bench, command)
-        bench.wait(0.5)
-    bench.scene.change_voxels("seg-ct1")
-    bench.controller.undone(True)
+def answered(bench, *points, **more) -> Refine:
+    command = draw(bench, *points, **more)
+    answer(bench, command)
+    bench.wait(0.5)
+    return command
+
+
+@pytest.mark.parametrize("step", ["undone", "redone"])
+def test_prompts_add_up_until_a_step_is_taken_back_or_made_again(bench, step):
+    assert [len(answered(bench, (1.0, 2.0, float(n))).prompts) for n in range(3)] == [1, 2, 3]
+    getattr(bench.controller, step)(True)
     bench.wait()
-    command = draw(bench, (0.0, 0.0, 0.0))
-    assert [p.points[0][2] for p in command.prompts] == pytest.approx([0, 1 / 3, 0])
+    assert len(draw(bench).prompts) == 1
+
+
+def test_a_stroke_waits_until_the_answer_to_the_one_before_is_drawn(bench):
+    first = draw(bench, (0.0, 0.0, 0.0))
+    bench.controller.draw(stroke((1.0, 0.0, 0.0)), True)
+    bench.controller.draw(stroke((2.0, 0.0, 0.0)), False)
+    bench.wait()
+    assert asked(bench) == [first]
+    assert not bench.worker.cancelled
+    answer(bench, first)
+    bench.wait(0.5)
+    assert bench.scene.names().count("redraw") == 1
+    second = asked(bench)[1]
+    assert [p.points[0][0] for p in second.prompts] == [0.0, 1.0]
+    answer(bench, second)
+    bench.wait(0.5)
+    assert bench.scene.names().count("redraw") == 2
+
+
+def test_escape_and_another_tool_leave_finished_strokes_alone(bench):
+    first = draw(bench)
+    bench.controller.give_up_prompt()
+    bench.controller.choose_tool("lasso")
+    answer(bench, first)
+    bench.wait(0.5)
+    assert "redraw" in bench.scene.names()
+    assert len(draw(bench, (0.0, 0.0, 0.0), (1.0, 0.0, 0.0)).prompts) == 2
+
+
+def test_what_changed_while_an_answer_was_made_is_not_drawn_over(bench):
+    command = draw(bench)
+    bench.scene.change_voxels("seg-ct1")
+    answer(bench, command)
+    bench.wait(0.5)
+    assert "redraw" not in bench.scene.names()
+    assert "draw again" in bench.view.status.text
+    assert len(draw(bench).prompts) == 1
+
+
+def test_an_answer_about_another_ct_is_not_drawn_into_this_one(bench):
+    bench.scene.add_result("ct2", [1, 6])
+    command = draw(bench)
+    bench.controller.choose_volume("ct2")
+    bench.wait()
+    answer(bench, command)
+    bench.wait(0.5)
+    assert "redraw" not in bench.scene.names()
+    assert command.id in bench.worker.released or command.id in bench.worker.cancelled
+
+
+def test_prompts_on_one_structure_are_never_sent_for_another(bench):
+    first, other = bench.view.correct.selected, bench.scene.segments("seg-ct1")[1].segment_id
+    pending = draw(bench)
+    bench.controller.select_segment(other)
+    draw(bench)
+    assert asked(bench) == [pending]
+    answer(bench, pending)
+    bench.wait(0.5)
+    command = asked(bench)[-1]
+    assert (len(command.prompts), command.class_index) == (1, bench.scene.segments("seg-ct1")[1].class_index)
+    answer(bench, command)
+    bench.wait(0.5)
+    assert [call[1] for call in bench.scene.calls if call[0] == "redraw"] == [first, other]
+    bench.controller.select_segment(first)
+    assert len(draw(bench).prompts) == 1
+
+
+@pytest.mark.parametrize("change", ["select", "edit", "another ct"])
+def test_an_offer_is_dropped_when_it_is_no_longer_about_what_is_there(bench, change):
+    bench.scene.add_result("ct2", [1, 6])
+    answered(bench)
+    bench.controller.propagate()
+    bench.wait()
+    answer(bench, asked(bench)[-1], "whole")
+    bench.wait()
+    assert bench.view.prompt.take.is_visible
+    if change == "select":
+        bench.controller.select_segment(bench.scene.segments("seg-ct1")[1].segment_id)
+    elif change == "edit":
+        bench.scene.change_voxels("seg-ct1")
+    else:
+        bench.controller.choose_volume("ct2")
+    redrawn = bench.scene.names().count("redraw")
+    bench.controller.take_offer()
+    bench.wait(0.5)
+    assert bench.scene.names().count("redraw") == redrawn
+    assert not bench.view.prompt.take.is_visible
+    assert not bench.scene.is_preview_shown
+
+
+def test_voxels_that_could_not_be_written_are_told(bench):
+    bench.scene.kept_back = 1234
+    answered(bench)
+    assert "1,234 voxels stayed" in bench.view.status.text
+    assert bench.view.status.kind == "warning"
+
+
+def test_a_preview_of_nothing_takes_the_one_before_away(bench):
+    answer(bench, draw(bench, is_done=False), "preview")
+    bench.wait()
+    assert bench.scene.is_preview_shown
+    answer(bench, draw(bench, (3.0, 3.0, 3.0), is_done=False), "")
+    bench.wait()
+    assert not bench.scene.is_preview_shown
 
 
 def test_shift_and_the_button_say_whether_a_prompt_takes_away(bench):
-    assert not draw(bench, is_inverted=True).prompts[0].is_positive
+    assert not answered(bench, is_inverted=True).prompts[0].is_positive
     bench.controller.set_adding(False)
-    assert not draw(bench).prompts[-1].is_positive
-    assert draw(bench, is_inverted=True).prompts[-1].is_positive
+    assert not answered(bench).prompts[-1].is_positive
+    assert answered(bench, is_inverted=True).prompts[-1].is_positive
 
 
 def test_while_the_mouse_draws_one_preview_at_a_time_is_asked_for_always_of_the_newest_stroke(bench):
@@ -110,14 +216,13 @@ def test_letting_go_does_not_wait_for_a_preview_and_hides_it_when_the_answer_is_
     assert bench.scene.names().count("hide_preview") == 1
 
 
-def test_the_box_is_handed_over_once_as_long_as_nothing_changes(bench):
+def test_the_box_is_handed_over_once_for_the_previews_of_a_stroke_and_anew_for_the_answer(bench):
     first = draw(bench, is_done=False)
     answer(bench, first, "")
-    second = draw(bench)
+    second = draw(bench, (2.0, 2.0, 3.0), is_done=False)
+    answer(bench, second, "")
     assert first.file == second.file
-    answer(bench, second)
-    bench.wait(0.5)
-    assert draw(bench).file != second.file
+    assert draw(bench).file != second.file  # what is locked may be another
     assert len(bench.worker.held) == 2
 
 
@@ -170,7 +275,7 @@ def test_a_scene_that_refuses_is_told_and_leaves_nothing_waiting(bench, method):
 
 
 def test_a_ct_that_changed_is_handed_over_again_before_a_prompt(bench):
-    draw(bench)
+    answered(bench)
     handed = len(bench.worker.handed)
     bench.scene.fingerprints["ct1"] = "another"
     assert draw(bench).volume == "another"
@@ -261,7 +366,7 @@ def test_what_goes_away_takes_prompts_and_previews_along(bench, leave):
     bench.scene.calls.clear()
     getattr(bench.controller, leave)(*(("ct1",) if leave == "volume_removed" else ()))
     assert command.id in bench.worker.cancelled
-    assert "hide_preview" not in bench.scene.names()
+    assert not bench.scene.is_preview_shown
     answer(bench, command)
     assert "redraw" not in bench.scene.names()
 

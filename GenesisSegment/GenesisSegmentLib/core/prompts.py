@@ -171,6 +171,8 @@ def bounding_box(prompts: Sequence[Prompt], geometry: Geometry) -> Prompt | None
     for prompt in prompts:
         if not prompt.is_positive:
             continue
+        if found is not None and _is_flat(found):
+            found = None  # it spoke about its own slice, and was answered
         if prompt.kind == "box":
             found = prompt
         elif found is not None and _reaches_out(prompt, found, geometry):
@@ -206,6 +208,12 @@ def _meet(one: Box, other: Box) -> bool:
     starts = zip(one.start, other.stop, strict=True)
     stops = zip(other.start, one.stop, strict=True)
     return all(a < b for a, b in (*starts, *stops))
+
+
+def _is_flat(box: Prompt) -> bool:
+    """Whether a box is a rectangle: one of its edges is shorter than a voxel."""
+    points = np.array(box.points)
+    return bool((np.linalg.norm(points[1:] - points[0], axis=1) < 1).any())
 
 
 def _reaches_out(prompt: Prompt, box: Prompt, geometry: Geometry) -> bool:

@@ -13,7 +13,7 @@ from ..core.geometry import Box
 from ..core.i18n import _
 from ..core.pieces import Pieces
 from ..core.refining_messages import CLOSED, SEGMENT
-from .nodes import PREVIEW, hide_from_lists, modifying, parts_of, remove_node, volume_of
+from .nodes import PART, PREVIEW, hide_from_lists, modifying, nodes_of, parts_of, remove_node, volume_of
 from .partial import early_image
 from .reading import BitPlanes
 from .stored import stored_images
@@ -94,10 +94,11 @@ def showing_preview(node: Any, box: Box, mask: np.ndarray) -> Pieces[None]:
         shown.GetSegmentation().AddSegment(segment, "preview")
 
 
-def hide_preview(node: Any) -> None:
-    """Takes the preview away."""
-    for shown in parts_of(node.GetScene(), volume_of(node).GetID(), PREVIEW):
-        remove_node(shown)
+def hide_preview(scene: Any) -> None:
+    """Takes the preview away, also where its CT is gone."""
+    for node in nodes_of(scene, "vtkMRMLSegmentationNode"):
+        if node.GetAttribute(PART) == PREVIEW:
+            remove_node(node)
 
 
 def _create(scene: Any, volume: Any) -> Any:

@@ -294,10 +294,11 @@ class Scene:
         _version, bits = yield from steady(lambda: changes_version(self._voxels_of(segmentation_id)), begin)
         return bits
 
-    def redrawing(self, segmentation_id: str, segment_id: str, box: Box, mask: np.ndarray) -> Pieces[None]:
+    def redrawing(self, segmentation_id: str, segment_id: str, box: Box, mask: np.ndarray) -> Pieces[int]:
         """Makes a segment what ``mask`` (i, j, k) says inside ``box``; one step of undo.
 
-        From the start again where something changes meanwhile.
+        From the start again where something changes meanwhile. Returns the number of voxels that the editor's masks and
+        protected segments kept from being made so.
 
         Raises:
             LockedError: the segment is locked or reviewed.
@@ -307,18 +308,22 @@ class Scene:
         def begin() -> Pieces[None]:
             node = self._voxels_of(segmentation_id)
             segment_of(node, segment_id)
-            now = read_mask(node, segment_id, placement(volume_of(node)).geometry.cropped(box))
-            yield from self._editor.writing(node, segment_id, Edit(box, mask & ~now, now & ~mask))
+            yield from self._editor.writing(node, segment_id, Edit(box, mask & ~now(), now() & ~mask))
+
+        def now() -> np.ndarray:
+            node = self._voxels_of(segmentation_id)
+            return read_mask(node, segment_id, placement(volume_of(node)).geometry.cropped(box))
 
         yield from steady(lambda: changes_version(self._voxels_of(segmentation_id)), begin)
+        return int(np.count_nonzero(now() != mask))
 
     def showing_preview(self, segmentation_id: str, box: Box, mask: np.ndarray) -> Pieces[None]:
         """Shows how the segment would be inside ``box``, a mask (i, j, k)."""
         yield from prompting.showing_preview(segmentation_node(self._scene, segmentation_id), box, mask)
 
-    def hide_preview(self, segmentation_id: str) -> None:
-        """Takes that away."""
-        prompting.hide_preview(segmentation_node(self._scene, segmentation_id))
+    def hide_preview(self) -> None:
+        """Takes that away, wherever it is shown."""
+        prompting.hide_preview(self._scene)
 
     # --- what is shown
 

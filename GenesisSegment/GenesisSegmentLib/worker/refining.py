@@ -128,7 +128,7 @@ class Refining:
             if any(a < 0 or b > n for a, b, n in zip(command.start, command.stop, volume.geometry.shape, strict=True)):
                 raise InputError(_("The segment does not lie in the CT."), _("Choose the CT again."))
             bits = read_mask(Path(command.file), key[1])
-            self._draft = key, Draft(key[1], (bits & SEGMENT) != 0, (bits & CLOSED) != 0)
+            self._draft = key, Draft(key[1], (bits & SEGMENT) != 0, bits == CLOSED)
         return self._draft[1]
 
     def _network(self, device: str) -> OnnxClicks | None:

@@ -193,14 +193,17 @@ class ScenePort(Protocol):
     def reading_surroundings(self, segmentation_id: str, segment_id: str, box: Box) -> Pieces[np.ndarray]:
         """What a prompt is about, of a box of the CT: uint8 bits of :mod:`..refining_messages` (i, j, k)."""
 
-    def redrawing(self, segmentation_id: str, segment_id: str, box: Box, mask: np.ndarray) -> Pieces[None]:
-        """Makes a segment what ``mask`` (i, j, k) says inside ``box``; one step of undo."""
+    def redrawing(self, segmentation_id: str, segment_id: str, box: Box, mask: np.ndarray) -> Pieces[int]:
+        """Makes a segment what ``mask`` (i, j, k) says inside ``box``; one step of undo.
+
+        Returns the number of voxels that could not be made so.
+        """
 
     def showing_preview(self, segmentation_id: str, box: Box, mask: np.ndarray) -> Pieces[None]:
         """Shows how the segment would be inside ``box``."""
 
-    def hide_preview(self, segmentation_id: str) -> None:
-        """Takes that away."""
+    def hide_preview(self) -> None:
+        """Takes that away, wherever it is shown."""
 
     def show_proposal(self, segmentation_id: str, is_shown: bool) -> None:
         """Shows or hides what the model proposed, as outlines."""

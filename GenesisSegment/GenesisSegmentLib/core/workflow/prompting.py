@@ -1,14 +1,16 @@
 """Points, scribbles, boxes and lassos: from the mouse to the worker, and the answer into the segment.
 
 While the button is down, the worker is asked for previews, one at a time and always for the newest stroke. When it is
-let go, the prompt is kept and the answer drawn, as one step of undo. Prompts add up until another segment is chosen, or
-something else changes the segments: what was corrected by hand is what the next prompt begins with.
+let go, the answer is drawn, as one step of undo, and the prompt is kept; strokes that follow wait for that. Prompts add
+up until another segment is chosen, or something else changes the segments, Undo among it: what is there then is what
+the next prompt begins with.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,9 +36,19 @@ _BRUSH_MM = 1.5
 
 
 @dataclass(frozen=True)
-class _Held:
-    """What the worker was given of a segment: a box of the CT, in a file."""
+class _Subject:
+    """What prompts are about."""
 
+    volume_id: str
+    segmentation_id: str
+    segment_id: str
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What the worker was given of a segment, when all were of a version: a box of the CT, in a file."""
+
+    subject: _Subject
     version: Hashable
     box: Box
     file: str
@@ -44,11 +56,13 @@ class _Held:
 
 @dataclass(frozen=True)
 class _Asked:
-    """A command that the worker has not answered."""
+    """What the worker is asked, or is to be asked in a moment; ``version`` of the segments is known from then on."""
 
     id: str
-    segment_id: str
+    subject: _Subject
+    prompts: tuple[Prompt, ...]
     step: Step
+    version: Hashable = None
 
 
 class Prompting:
@@ -66,16 +80,19 @@ class Prompting:
         """``on_drawn`` is told the tool whenever its answer was drawn."""
         self._model, self._scene, self._worker = model, scene, worker
         self._reviewing, self._chores, self._on_drawn = reviewing, chores, on_drawn
-        self._held: _Held | None = None
-        self._asked: _Asked | None = None
-        self._loading = ""
-        """The command that hands the CT over."""
-        self._next: tuple[Prompt, ...] | None = None
-        """Those of a newer stroke, to be previewed when the answer to the one before is there."""
-        self._shown_on = ""
-        """The segmentation over which a preview is shown."""
+        self._subject: _Subject | None = None
         self._begun: Hashable = None
         """The version of the segments that the prompts belong to."""
+        self._held: _Held | None = None
+        self._asked: _Asked | None = None
+        self._next: Prompt | None = None
+        """The newest stroke under way, to be previewed when the preview before is there."""
+        self._finished: deque[tuple[_Subject, Prompt]] = deque()
+        """Strokes that wait until the answer to those before is drawn."""
+        self._loading = ""
+        """The command that hands the CT over."""
+        self._offered: _Asked | None = None
+        """What the offer of the model answers."""
 
     # --- What the person does
 
@@ -98,7 +115,7 @@ class Prompting:
         model = self._model
         if new_obstacle(model) or not model.segmentation_id or class_index in model.present:
             return
-        self.give_up()
+        self.abandon()
         segment_id = self._scene.add_segment(model.segmentation_id, class_index)
         model.can_undo, model.can_redo = True, False
         self._reviewing.refresh()
@@ -113,141 +130,170 @@ class Prompting:
         model = self._model
         if model.tool not in TOOLS or prompt_obstacle(model) or not model.volume_id:
             return
-        self._begin()
+        subject = self._begin()
         self._drop_offer()
-        grid = self._scene.geometry(model.volume_id)
-        prompts = (*model.prompts, prompt_of(model.tool, stroke, grid, model.is_adding, _BRUSH_MM))
+        prompt = prompt_of(model.tool, stroke, self._scene.geometry(model.volume_id), model.is_adding, _BRUSH_MM)
         if is_done:
-            model.prompts = prompts
-            self._ask(prompts, "answer")
-        elif self._asked is None and PROMPT not in self._chores.names:
-            self._ask(prompts, "preview")
-        elif not model.is_answering:
-            self._next = prompts
+            self._next = None
+            self._finished.append((subject, prompt))
+            self._go_on()
+        else:
+            self._next = prompt
+            self._preview()
 
     def propagate(self) -> None:
         """Has the model learn from the prompts, and draw the whole structure anew: shown first, then taken or not."""
         self._begin()
-        if not propagate_obstacle(self._model):
-            self._ask(self._model.prompts, "propagate")
+        if not propagate_obstacle(self._model) and not self._is_answering:
+            self._ask(self._subject, self._model.prompts, "propagate")
 
     def take(self) -> None:
-        """Draws what is offered."""
-        offer, self._model.offer = self._model.offer, None
-        if offer is not None:
-            self._draw(offer, self._model.selected)
+        """Draws what is offered, if it is still about what is there."""
+        offer, offered = self._model.offer, self._offered
+        self._model.offer = self._offered = None
+        if offer is None or offered is None:
+            return
+        if self._is_current(offered):
+            self._draw(offered, offer)
+        else:
+            self._worker.release(offer.id)
+            self._hide()
 
     def give_up(self) -> None:
-        """Does not draw what is offered, and forgets what was not answered yet."""
-        self._chores.drop(PROMPT)
-        if self._asked is not None:
-            self._worker.cancel(self._asked.id)
-            self._forget(self._asked)
+        """Does not draw what is offered, and forgets a stroke that is not finished."""
+        self._next = None
+        if self._asked is not None and self._asked.step == "preview":
+            self._forget_asked()
         self._drop_offer()
         self._hide()
 
     def abandon(self) -> None:
-        """The CT or its segmentation goes away, and the preview with it."""
-        self._shown_on, self._held = "", None
+        """Forgets all prompts and what was asked about them: what they are about goes away, or is another."""
+        self._finished.clear()
+        if self._asked is not None:
+            self._forget_asked()
         self.give_up()
-        self._model.tool, self._model.prompts = "", ()
+        self._subject, self._held, self._model.prompts = None, None, ()
 
-    def undone(self, is_done: bool) -> None:
-        """A step was taken back: the last prompt with it, if there is one."""
-        self.give_up()
-        if is_done:
-            self._model.prompts = self._model.prompts[:-1]
-            self._begun = self._version()
+    def undone(self) -> None:
+        """A step was taken back, or made again."""
+        self.abandon()
 
     # --- What happens
 
     def tick(self) -> None:
-        """Puts the tool down where it cannot be used any more."""
-        if self._model.tool and prompt_obstacle(self._model):
+        """Puts the tool down where it cannot be used any more, and goes on with what waits."""
+        model = self._model
+        if self._subject is not None and self._subject.segmentation_id != model.segmentation_id:
+            self.abandon()
+        if model.tool and prompt_obstacle(model):
             self.choose("")
+        if self._offered is not None and not self._is_current(self._offered):
+            self._drop_offer()
+        self._go_on()
 
     def on_event(self, event: object) -> bool:
         """Takes an event, if it is an answer to this."""
         asked = self._asked
         if isinstance(event, Failure) and self._loading and event.id == self._loading:
-            self._not_loaded(event)
+            self._not_answered(event)
             return True
         if asked is None or getattr(event, "id", None) != asked.id:
             if isinstance(event, Refined):
                 self._worker.release(event.id)
             return isinstance(event, Refined)
         if isinstance(event, Failure):
-            self._forget(asked)
-            self._hide()
-            if not event.is_cancelled:
-                self._model.complain(event)
+            self._not_answered(event)
         elif isinstance(event, Refined):
             self._asked = self._model.awaited = None
             self._on_refined(asked, event)
         return True
 
-    def _not_loaded(self, failure: Failure) -> None:
-        """The CT itself is refused: the prompt on it will fail as well, without a reason."""
-        self._model.handed = "", ""
-        self.give_up()
+    def _not_answered(self, failure: Failure) -> None:
+        """What the worker has may be gone with it: the CT and the box are handed over again next time."""
+        if self._asked is not None:
+            self._forget_asked()
+        self._finished.clear()
+        self._hide()
         if not failure.is_cancelled:
+            self._model.handed, self._held = ("", ""), None
             self._model.complain(failure)
 
     def _on_refined(self, asked: _Asked, refined: Refined) -> None:
-        if asked.step == "answer":
-            self._draw(refined, asked.segment_id)
-            return
-        if asked.step == "propagate" and refined.file:
-            self._model.offer = refined
-        elif asked.step == "propagate":
-            self._model.say(_("The structure is already as the model and the prompts say."), "idle")
-        self._chores.begin(_SHOW, self._show(refined, asked.step), is_urgent=True)
-        if self._next is not None:
-            following, self._next = self._next, None
-            self._ask(following, "preview")
+        if asked.subject.segmentation_id != self._model.segmentation_id:
+            self._worker.release(refined.id)
+        elif asked.step == "answer":
+            self._draw(asked, refined)
+        else:
+            if asked.step == "propagate" and refined.file:
+                self._model.offer, self._offered = refined, asked
+            elif asked.step == "propagate":
+                self._model.say(_("The structure is already as the model and the prompts say."), "idle")
+            self._chores.begin(_SHOW, self._show(refined, asked.step), is_urgent=True)
+        self._preview()
 
     # --- Asking
 
-    def _begin(self) -> None:
-        """Forgets the prompts where something else changed the segments since, or another one is looked at."""
-        if self._asked is None and not self._chores.names & {PROMPT, CHANGE}:
-            version = self._version()
-            if version != self._begun:
-                self._begun, self._model.prompts = version, ()
+    @property
+    def _is_answering(self) -> bool:
+        """Whether an answer is awaited or being drawn; another change of segments counts as well."""
+        is_asked = self._asked is not None and self._asked.step != "preview"
+        return is_asked or CHANGE in self._chores.names
 
-    def _version(self) -> Hashable:
+    def _begin(self) -> _Subject:
+        """What is selected. Forgets the prompts where that is another segment, or something else changed them since."""
         model = self._model
-        return model.selected, self._scene.version(model.segmentation_id) if model.segmentation_id else None
+        subject = _Subject(model.volume_id or "", model.segmentation_id or "", model.selected)
+        version = self._scene.version(subject.segmentation_id)
+        if subject != self._subject:
+            self.give_up()
+        if subject != self._subject or (self._begun != version and not self._is_answering):
+            self._subject, self._begun, model.prompts = subject, version, ()
+        return subject
 
-    def _ask(self, prompts: tuple[Prompt, ...], step: Step) -> None:
+    def _is_current(self, asked: _Asked) -> bool:
+        """Whether what was asked about is what is selected, and unchanged."""
+        is_same = asked.subject == self._subject and asked.subject.segment_id == self._model.selected
+        return is_same and asked.version == self._scene.version(asked.subject.segmentation_id)
+
+    def _go_on(self) -> None:
+        """Asks about the next finished stroke, when nothing is in its way."""
+        if self._finished and not self._is_answering:
+            subject, prompt = self._finished.popleft()
+            earlier = self._model.prompts if subject == self._subject else ()
+            self._ask(subject, (*earlier, prompt), "answer")
+
+    def _preview(self) -> None:
+        """Asks about the newest stroke, unless another is being answered."""
+        if self._next is not None and self._asked is None and not self._finished and not self._is_answering:
+            following, self._next = self._next, None
+            self._ask(self._subject, (*self._model.prompts, following), "preview")
+
+    def _ask(self, subject: _Subject | None, prompts: tuple[Prompt, ...], step: Step) -> None:
         model = self._model
-        row = model.row(model.selected)
-        if row is None or model.segmentation_id is None or model.volume_id is None:
+        row = model.row(subject.segment_id) if subject is not None else None
+        if row is None or subject is None:
             return
         if self._asked is not None:
-            self._worker.cancel(self._asked.id)
-            self._asked = None
-        self._next = None
+            self._forget_asked()
+        asked = self._asked = _Asked(new_id(), subject, prompts, step)
         model.awaited = step
-        work = self._asking(model.volume_id, model.segmentation_id, row, prompts, step)
-        self._chores.begin(PROMPT, work, is_urgent=True)
+        self._chores.begin(PROMPT, self._asking(asked, row), is_urgent=True)
 
-    def _asking(
-        self, volume_id: str, segmentation_id: str, row: SegmentState, prompts: tuple[Prompt, ...], step: Step
-    ) -> Pieces[None]:
-        model, asked = self._model, _Asked(new_id(), row.segment_id, step)
+    def _asking(self, asked: _Asked, row: SegmentState) -> Pieces[None]:
+        model = self._model
         try:
             yield from self._reviewing.settling()
-            fingerprint = yield from self._handing_over(volume_id)
-            grid = self._scene.geometry(volume_id)
-            held = yield from self._holding(segmentation_id, row.segment_id, grid, prompts, step)
+            fingerprint = yield from self._handing_over(asked.subject.volume_id)
+            held = yield from self._holding(asked, self._scene.geometry(asked.subject.volume_id))
         except FAULTS as error:  # whatever it is, nothing waits for an answer any more
-            self._forget(asked)
+            self._forget_asked()
             model.say(unexpected(_("The prompt could not be answered."), error), "error")
             return
-        self._asked = asked
+        self._asked = replace(asked, version=held.version)
         box, what = held.box, (row.class_index, model.model, model.device)
-        self._worker.send(Refine(asked.id, fingerprint, box.start, box.stop, held.file, prompts, step, *what))
+        command = Refine(asked.id, fingerprint, box.start, box.stop, held.file, asked.prompts, asked.step, *what)
+        self._worker.send(command)
 
     def _handing_over(self, volume_id: str) -> Pieces[str]:
         """Has the worker know the CT; its fingerprint."""
@@ -258,69 +304,87 @@ class Prompting:
             model.handed = snapshot.node_id, snapshot.fingerprint
         return model.handed[1]
 
-    def _holding(
-        self, segmentation_id: str, segment_id: str, grid: Geometry, prompts: tuple[Prompt, ...], step: Step
-    ) -> Pieces[_Held]:
-        """Gives the worker the box around the prompts, unless it has it."""
-        is_whole = step == "propagate"
-        needed = Box.whole(grid.shape) if is_whole else _around(prompts, grid, _REACH_MM)
-        version = segment_id, self._scene.version(segmentation_id)
-        if self._held is None or self._held.version != version or not _holds(self._held.box, needed):
-            box = needed if is_whole else _around(prompts, grid, _REACH_MM + _SPARE_MM)
-            bits = yield from self._scene.reading_surroundings(segmentation_id, segment_id, box)
-            self._held = _Held(version, box, (yield from self._worker.holding(bits)))
-        return self._held
+    def _holding(self, asked: _Asked, grid: Geometry) -> Pieces[_Held]:
+        """Gives the worker the box around the prompts; during a stroke only where it leaves the one that it has."""
+        subject, is_preview = asked.subject, asked.step == "preview"
+        needed = _around(asked.prompts, grid, _REACH_MM) if asked.step != "propagate" else Box.whole(grid.shape)
+        version = self._scene.version(subject.segmentation_id)
+        held = self._held
+        is_known = held is not None and (held.subject, held.version) == (subject, version)
+        if not is_preview or held is None or not is_known or not _holds(held.box, needed):
+            box = _around(asked.prompts, grid, _REACH_MM + _SPARE_MM) if is_preview else needed
+            bits = yield from self._scene.reading_surroundings(subject.segmentation_id, subject.segment_id, box)
+            version = self._scene.version(subject.segmentation_id)
+            held = _Held(subject, version, box, (yield from self._worker.holding(bits)))
+        # What is locked or may be overwritten can be another at the next stroke.
+        self._held = held if is_preview else None
+        return held
 
     # --- Showing and drawing
 
     def _show(self, refined: Refined, step: Step) -> Pieces[None]:
         segmentation_id = self._model.segmentation_id
         try:
-            if refined.file and segmentation_id:
+            if not refined.file:
+                self._scene.hide_preview()
+            elif segmentation_id:
                 box, mask = self._worker.mask(refined)
-                self._shown_on = segmentation_id
                 yield from self._scene.showing_preview(segmentation_id, box, mask)
         finally:
             if step == "preview":
                 self._worker.release(refined.id)
 
-    def _draw(self, refined: Refined, segment_id: str) -> None:
-        self._reviewing.change(segment_id, lambda node, row: self._drawing(refined, node, row))
+    def _draw(self, asked: _Asked, refined: Refined) -> None:
+        self._reviewing.change(asked.subject.segment_id, lambda node, row: self._drawing(asked, refined, node, row))
 
-    def _drawing(self, refined: Refined, segmentation_id: str, row: SegmentState) -> Pieces[None]:
+    def _drawing(self, asked: _Asked, refined: Refined, segmentation_id: str, row: SegmentState) -> Pieces[None]:
+        model, left = self._model, 0
         try:
+            if segmentation_id != asked.subject.segmentation_id:
+                return
+            if asked.version != self._scene.version(segmentation_id):
+                self._finished.clear()
+                model.say(_("The structures were changed meanwhile: draw again."), "warning")
+                return
             if refined.file:
                 box, mask = self._worker.mask(refined)
-                yield from self._scene.redrawing(segmentation_id, row.segment_id, box, np.asarray(mask, bool))
-                self._begun = self._version()
-                self._on_drawn(self._model.tool)
+                wanted = np.asarray(mask, bool)
+                left = yield from self._scene.redrawing(segmentation_id, row.segment_id, box, wanted)
+                self._on_drawn(model.tool)
                 self._reviewing.drawn()
+            if asked.subject == self._subject:
+                model.prompts, self._begun = asked.prompts, self._scene.version(segmentation_id)
         finally:
             self._worker.release(refined.id)
             self._hide()
-        if refined.notes:
-            self._model.say(sentences(*refined.notes), "warning")
+        self._say_drawn(refined, left)
+
+    def _say_drawn(self, refined: Refined, left: int) -> None:
+        notes = list(refined.notes)
+        if left:
+            text = _("{count} voxels stayed as they were: the editor's masks or protected structures kept them.")
+            notes.append(text.format(count=f"{left:,}"))
+        if notes:
+            self._model.say(sentences(*notes), "warning")
         elif not refined.file:
             self._model.say(_("The structure is already as the prompts say."), "idle")
 
     def _hide(self) -> None:
         self._chores.drop(_SHOW)
-        if self._shown_on and self._shown_on == self._model.segmentation_id:
-            self._scene.hide_preview(self._shown_on)
-        self._shown_on = ""
+        self._scene.hide_preview()
 
     def _drop_offer(self) -> None:
-        offer, self._model.offer = self._model.offer, None
+        offer, self._model.offer, self._offered = self._model.offer, None, None
         if offer is not None:
             self._worker.release(offer.id)
             self._hide()
 
-    def _forget(self, asked: _Asked) -> None:
-        """Nothing waits for an answer; a prompt without one must not stand in the way of the next."""
-        model = self._model
-        self._asked = self._next = model.awaited = None
-        if asked.step == "answer":
-            model.prompts = model.prompts[:-1]
+    def _forget_asked(self) -> None:
+        """Nothing waits for an answer any more."""
+        self._chores.drop(PROMPT)
+        if self._asked is not None:
+            self._worker.cancel(self._asked.id)
+        self._asked = self._model.awaited = None
 
 
 def _around(prompts: tuple[Prompt, ...], grid: Geometry, reach_mm: float) -> Box:

@@ -44,7 +44,7 @@ def refined(
     bit = bits.dtype.type(bit_of(index))
     free = {index, *shared, *sharing(whole, index)}
     others = [c for c in classes if c not in free]
-    protected = (bits & bits.dtype.type(bit_of(*others))) != 0 if others else None
+    protected = ((bits & bits.dtype.type(bit_of(*others))) != 0) & ~whole.mask(index) if others else None
     session = Session(volume, whole.mask(index), protected, clicks)
     notes: dict[str, None] = {}
     for prompt in prompts:
