@@ -362,3 +362,16 @@ def test_nothing_outside_of_what_was_looked_at_is_believed(monkeypatch) -> None:
     outside[lattice.around(box).kept.slices] = False
     assert seen[0].any()
     assert not seen[0][outside].any()
+
+
+@pytest.mark.parametrize("wall_mm", [6.0, 20.0])
+def test_lungs_lie_in_the_windows_however_thin_the_wall_of_the_chest_is(wall_mm) -> None:
+    """A thin wall is no part of what the search for the body is sure of, and behind it is nothing dense."""
+    straight = grid((90, 60, 50), (2.0, 2.5, 2.5), ROTATIONS[0], CENTER)
+    i, j, _k = np.indices(straight.shape)
+    across, deep = np.abs(i - 44.5) * 2.0, np.abs(j - 29.5) * 2.5
+    voxels = np.where((across < 80) & (deep < 60), 40.0, -1000.0)
+    voxels[(across > 20) & (across < 80 - wall_mm) & (deep < 60 - wall_mm)] = -850
+    prepared = model_input(a_volume(voxels, straight), SPEC32)
+    kept = Lattice(prepared, SPEC32.window, 0.25, is_published=False).everywhere().kept
+    assert (kept.stop[0] - kept.start[0]) * prepared.geometry.spacing[0] > 155

@@ -47,9 +47,9 @@ def session(tmp_path_factory, ct):
 
 @pytest.fixture
 def draft() -> Draft:
-    """A segment that is too small, with protected voxels."""
+    """A segment that is too small, with protected voxels outside of it."""
     mask = a_ball(6)[BOX.slices]
-    return Draft(BOX, mask, np.random.default_rng(1).random(BOX.shape) < 0.1)
+    return Draft(BOX, mask, (np.random.default_rng(1).random(BOX.shape) < 0.1) & ~mask)
 
 
 def handed_over(session, draft: Draft) -> str:
@@ -102,6 +102,15 @@ def test_an_answer_agrees_with_its_prompts_and_spares_what_is_protected(session,
     assert (now == draft.mask)[draft.protected].all()
 
 
+def test_what_a_segment_shares_with_a_neighbour_can_be_taken_from_it(session, draft):
+    """The neighbour keeps its voxels all the same."""
+    shared = Draft(BOX, draft.mask, draft.mask.copy())
+    event = session.ask(a_command(handed_over(session, shared), Prompt("point", ((25.0, 22.0, 19.0),), False)))
+    assert isinstance(event, Refined), event
+    box, mask = session.client.mask(event)
+    assert not mask[tuple(a - b for a, b in zip((25, 22, 19), box.start, strict=True))]
+
+
 def test_where_nothing_changes_there_is_no_file(session, draft):
     event = session.ask(a_command(handed_over(session, draft), Prompt("point", ((5.0, 5.0, 5.0),), False)))
     assert isinstance(event, Refined)
@@ -109,7 +118,8 @@ def test_where_nothing_changes_there_is_no_file(session, draft):
 
 
 def test_a_file_of_another_name_is_another_segment(session, ct, draft):
-    other = Draft(BOX, a_ball(9)[BOX.slices], draft.protected)
+    larger = a_ball(9)[BOX.slices]
+    other = Draft(BOX, larger, draft.protected & ~larger)
     for each in (draft, other):
         event = session.ask(a_command(handed_over(session, each), POINT, step="preview"))
         assert np.array_equal(session.client.mask(event)[1] != 0, Refiner(ct).preview(each, [POINT]).mask)

@@ -146,10 +146,10 @@ class _Work:
         """Reads, corrects and writes."""
         from ..core.classes import find_classes
         from ..engine.case_files import CasePaths, make_way, staged
-        from ..engine.clicking.clicks import open_clicks
         from ..engine.export import check_target, write_segmentation
         from ..engine.images.reading import read_volume
         from ..engine.refine.case import refined
+        from ..engine.refine.clicks import open_clicks
 
         volume = read_volume(self.ct, self.series)
         prompts = tuple(_prompts(self.drawn, volume.geometry))

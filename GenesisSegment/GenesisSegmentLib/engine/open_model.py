@@ -62,12 +62,14 @@ class StarterFinder:
         self.offered = load_catalogue()["starter"].facts.drawn
         self._of, self._job = job, Job()
         self._segmenter: Segmenter | None = None
-        job.on_cancel(self._job.cancel)
+        job.on_cancel(lambda: self._job.cancel())
 
     def find(self, volume: Volume, classes: tuple[int, ...], advance: Advance) -> Segmentation:
         """See :class:`.inference.look.Finder`."""
         self._of.check()
-        self._job.renew()
+        if self._segmenter is None or self._job.is_cancelled:
+            # What was cancelled stays so, and holds on to its session: nothing of it is used again.
+            self._job, self._segmenter = Job(), None
         self._job.report_to(lambda progress: advance(progress.fraction))
         segmenter = self._segmenter or self._opened()
         self._segmenter = None  # one that was broken off is not used again

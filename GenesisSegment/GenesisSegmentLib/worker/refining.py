@@ -17,7 +17,7 @@ from ..core.jobs import Job
 from ..core.protocol import Refine, Refined
 from ..core.refining_messages import CLOSED, SEGMENT
 from ..core.volume import Volume
-from ..engine.clicking.clicks import OnnxClicks, open_clicks
+from ..engine.refine.clicks import OnnxClicks, open_clicks
 from ..engine.refine.draft import Change, Draft
 from ..engine.refine.geodesic import prepare
 from ..engine.refine.refiner import Refiner

@@ -20,7 +20,7 @@ from ...core.refining_messages import SEGMENT
 from ...core.volume import Source, Volume
 from ...core.worker_client import WorkerClient
 from ...core.worker_process import Launch
-from ..clicking.clicks import open_clicks
+from ..refine.clicks import open_clicks
 from ..refine.draft import Draft
 from ..refine.refiner import Refiner
 from ..refine.regions import LARGE, SMALL, region_around

@@ -142,7 +142,7 @@ def search(
         return None, 0, (searched_everywhere(why),)
     for _try in range(_WIDENED):
         sweep = lattice.around(box)
-        if sweep.windows >= total:
+        if windows + sweep.windows >= total:
             break
         bits = found_in(sweep)
         windows += sweep.windows

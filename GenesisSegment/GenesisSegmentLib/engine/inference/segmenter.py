@@ -298,7 +298,10 @@ def _overlap_note(spec: ModelSpec, overlap: float, options: RunOptions, windows:
     """How a run that nobody gave an overlap for differs from the published recipe."""
     if options.overlap is not None or spec.window is None or overlap == spec.overlap or windows == 1:
         return ()
-    note = _("Windows overlap by {ours}, not by {published} as published: the masks differ a little.")
+    note = _(
+        "Windows overlap by {ours}, not by {published} as published, and lie over the body alone: the masks differ "
+        "from those of the published recipe."
+    )
     return (note.format(ours=f"{overlap:g}", published=f"{spec.overlap:g}"),)
 
 

@@ -80,7 +80,8 @@ class Lattice:
         whole, body = Box.whole(self.prepared.image.shape), self.prepared.body
         if body is None:
             return whole
-        outline = Box.around(body.mask)
+        # With its thin parts: behind a thin wall lies lung or gas, which is not dense and not in the mask itself.
+        outline = Box.around(body.whole)
         assert outline is not None  # a body is not empty
         found = box_on(self.prepared.geometry, body.geometry.cropped(outline))
         if found is None:

@@ -3,7 +3,7 @@
 ::
 
     from GenesisSegmentLib.core.prompts import Prompt
-    from GenesisSegmentLib.engine.clicking.clicks import open_clicks
+    from GenesisSegmentLib.engine.refine.clicks import open_clicks
     from GenesisSegmentLib.engine.refine.session import Session
 
     session = Session(volume, proposal, protected, open_clicks())  # Volume; bool (i, j, k); bool (i, j, k) or None

@@ -48,23 +48,25 @@ def training_cases(data: Path) -> Iterator[TrainingCase]:
     table = data / "CASES.csv"
     if not table.is_file():
         raise InputError(f"{data} has no CASES.csv.", "Give the folder that holds the table of cases.")
-    for row in _rows(table):
-        if _is_open(row["licence"]) and row["patient_group"] not in HELD_OUT and row["modality"] == "CT":
+    for row in rows(table):
+        if is_open(row["licence"]) and row["patient_group"] not in HELD_OUT and row["modality"] == "CT":
             case = _ct_case(data / row["path"], row)
             if case is not None:
                 yield case
-    for row in _rows(data / "labelmaps" / "LABELMAPS.csv"):
-        if row["ship"] == "yes" and _is_open(row["licence"]) and row["patient_group"] not in HELD_OUT:
+    for row in rows(data / "labelmaps" / "LABELMAPS.csv"):
+        if row["ship"] == "yes" and is_open(row["licence"]) and row["patient_group"] not in HELD_OUT:
             yield _label_map_case(data / row["path"], row)
 
 
-def _is_open(licence: str) -> bool:
+def is_open(licence: str) -> bool:
+    """Whether a licence, in the words of the tables, lets what is made from the case be used by everybody."""
     text = licence.upper()
     barred = any(word in text for word in ("-NC", "NON-COMMERCIAL", "UNCLEAR"))
     return not barred and any(name.upper() in text for name in OPEN_LICENCES)
 
 
-def _rows(table: Path) -> list[dict[str, str]]:
+def rows(table: Path) -> list[dict[str, str]]:
+    """The rows of CASES.csv or LABELMAPS.csv."""
     with table.open(encoding="utf-8", newline="") as stream:
         return list(csv.DictReader(stream))
 

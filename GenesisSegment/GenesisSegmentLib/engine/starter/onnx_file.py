@@ -46,9 +46,9 @@ def export_onnx(model: UniversalModel, target: Path, example: tuple[int, int, in
     )
     assert program is not None  # it is None only for the exporter that dynamo=True replaces
     document = program.model_proto
-    _forget_origin(document)
+    forget_origin(document)
     _keep_folded(document, model)
-    _halve(document)
+    halve(document)
     onnx.checker.check_model(document)
     with atomic_file(target) as path:
         onnx.save(document, str(path))
@@ -74,7 +74,7 @@ def load_onnx_weights(path: Path) -> dict[str, Tensor]:
     return weights
 
 
-def _forget_origin(document: onnx.ModelProto) -> None:
+def forget_origin(document: onnx.ModelProto) -> None:
     """Drops what the exporter notes about source lines: paths of the machine it ran on."""
     for node in document.graph.node:
         del node.metadata_props[:]
@@ -90,7 +90,7 @@ def _keep_folded(document: onnx.ModelProto, model: UniversalModel) -> None:
             document.graph.initializer.append(numpy_helper.from_array(value.detach().numpy(), PREFIX + name))
 
 
-def _halve(document: onnx.ModelProto) -> None:
+def halve(document: onnx.ModelProto) -> None:
     """Stores large weights in half precision; a Cast at the start brings each back, and is folded at load."""
     graph = document.graph
     casts = []
