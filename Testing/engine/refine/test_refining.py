@@ -241,7 +241,7 @@ def test_on_a_coarser_grid_what_does_not_change_keeps_its_detail() -> None:
 
 
 def test_without_a_network_the_answer_is_like_the_preview_and_says_so() -> None:
-    draft, prompts = Draft.whole(np.zeros(SHAPE, dtype=bool)), [a_point(*CENTRE)]
+    draft, prompts = Draft.whole(a_ball(SHAPE, CENTRE, 6.0)), [a_point(CENTRE[0] + 9, *CENTRE[1:])]
     answer, preview = Refiner(a_ct()).answer(draft, prompts), Refiner(a_ct()).preview(draft, prompts)
     assert (after(draft, answer) == after(draft, preview)).all()
     assert any("no click network" in note for note in answer.notes)

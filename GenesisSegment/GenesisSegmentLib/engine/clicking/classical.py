@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import ndimage
 
-CERTAIN_MM = 8.0
-"""Voxels so deep within the segment, or so far outside of it, are believed, away from prompts against it."""
+from ..refine.seeded import seeds
+
 _FADE_HU = 40.0
 _NOISE_HU = 25.0
 
@@ -41,20 +40,6 @@ class ClassicalClicks:
         return np.where(self._method(hu, marks, spacing_mm), 1.0, -1.0).astype(np.float32)
 
 
-def seeds(mask: np.ndarray, inside: np.ndarray, outside: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
-    """1 where a voxel is surely in the segment, -1 where it surely is not, 0 where the method decides: int8."""
-    marks = np.zeros(mask.shape, dtype=np.int8)
-    if mask.any():
-        marks[_deep(mask, spacing) & _away(outside, spacing)] = 1
-        marks[_deep(~mask, spacing) & _away(inside, spacing)] = -1
-    else:
-        for axis in range(3):
-            for side in (0, -1):
-                marks[tuple(side if a == axis else slice(None) for a in range(3))] = -1
-    marks[inside], marks[outside] = 1, -1
-    return marks
-
-
 def grow_cut(hu: np.ndarray, marks: np.ndarray, spacing: tuple[float, float, float], steps: int = 60) -> np.ndarray:
     """Grow-cut (Vezhnevets and Konouchine 2005): seeds conquer voxels that look like them, over faces, step by step."""
     label = marks.astype(np.float32)
@@ -83,14 +68,3 @@ def random_walker(hu: np.ndarray, marks: np.ndarray, spacing: tuple[float, float
         walk(scaled, labels, beta=10, mode="cg_j", tol=1e-2, prob_tol=0.1, spacing=np.array(spacing) / min(spacing))
         == 1
     )
-
-
-def _deep(mask: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
-    depth = ndimage.distance_transform_edt(mask, sampling=spacing)
-    return depth > min(CERTAIN_MM, 0.5 * float(depth.max()))
-
-
-def _away(marks: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
-    if not marks.any():
-        return np.ones(marks.shape, dtype=bool)
-    return ndimage.distance_transform_edt(~marks, sampling=spacing) > 2 * CERTAIN_MM

@@ -12,6 +12,7 @@ from ...core.volume import Volume
 from .answering import answered
 from .draft import Change, Clicks, Draft, Found, meeting, within
 from .local import local
+from .seeded import SeededClicks
 from .settle import settled
 
 
@@ -25,7 +26,7 @@ class Refiner:
     def __init__(self, volume: Volume, clicks: Clicks | None = None) -> None:
         """Args:
         volume: the CT.
-        clicks: the click network; without it, answers are made like previews, and a note says so.
+        clicks: the click network; without it, answers are made from the image alone, and a note says so.
         """
         self._volume, self._clicks = volume, clicks
 
@@ -44,10 +45,13 @@ class Refiner:
             InputError: the newest prompt covers no voxel of the CT that may change.
             ModelError: the network cannot be run.
         """
-        change = self._changed(draft, prompts, self._clicks)
+        clicks = self._clicks
+        if clicks is None and prompts and prompts[-1].kind != "box" and not draft.mask.any():
+            clicks = SeededClicks()
+        change = self._changed(draft, prompts, clicks)
         if self._clicks is not None or not prompts or _only_takes(prompts[-1]):
             return change
-        note = _("There is no click network: the answer is made as previews are, from the image alone.")
+        note = _("There is no click network: the answer is made from the image alone.")
         return replace(change, notes=(*change.notes, note))
 
     def _changed(self, draft: Draft, prompts: Sequence[Prompt], clicks: Clicks | None) -> Change:
