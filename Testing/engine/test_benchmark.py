@@ -210,15 +210,18 @@ def test_a_starter_that_is_not_there_is_said_and_no_failure(monkeypatch) -> None
     assert "The file of the model starter is missing." in done.output
 
 
-def test_a_fast_path_that_is_off_is_no_failure(monkeypatch) -> None:
+@pytest.mark.parametrize(("broken", "is_failure"), [("bf16", False), ("folded", True)])
+def test_only_bfloat16_may_find_other_masks_and_is_off_then(monkeypatch, broken, is_failure) -> None:
     from GenesisSegmentLib.engine.inference import paths
 
     real = paths.forward
-    monkeypatch.setattr(paths, "forward", lambda n, i, c, chosen: real(n, i, c, chosen) * (-1 if chosen else 1))
-    figures = cases.network(TINY, Job())
-    assert figures
-    assert all(figure.note.startswith("off") for figure in figures if figure.agreement is not None)
-    assert all_agree(figures)
+    monkeypatch.setattr(
+        paths, "forward", lambda n, i, c, chosen: real(n, i, c, chosen) * (-1 if broken in chosen else 1)
+    )
+    compared = [f for f in cases.network(TINY, Job()) if f.agreement is not None and broken in f.metric]
+    assert compared
+    assert all(figure.note.startswith("off") for figure in compared)
+    assert all_agree(compared) is not is_failure
 
 
 def test_the_published_head_is_a_loop_over_the_classes() -> None:
