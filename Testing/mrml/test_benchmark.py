@@ -14,7 +14,7 @@ import GenesisSegmentLib
 from GenesisSegmentLib.core.errors import GenesisError
 
 LIBRARY = Path(GenesisSegmentLib.__file__).parents[1]
-TARGETS = {"of plain": 2, "MB": 1, "ms": 13}
+TARGETS = {"of plain": 2, "MB": 1, "ms": 16}
 
 
 @pytest.fixture(scope="module")
