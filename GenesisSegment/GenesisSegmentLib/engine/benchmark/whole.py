@@ -18,7 +18,6 @@ from ...core.jobs import Advance, Job
 from ...core.segmentation import Segmentation, pack
 from ...core.volume import Volume
 from ..devices import ThisMachine
-from ..inference.arena import kept_memory
 from ..inference.paths import PATHS
 from ..inference.preprocess import ModelInput, model_input
 from ..inference.ring import BitSink, slide
@@ -120,8 +119,7 @@ def our_bits(prepared: ModelInput, runtime: TorchRuntime, lattice: Lattice, job:
     channels = UNIVERSAL.channels(CLASSES)
     window, overlap = lattice.window, lattice.overlap
     image, told = prepared.image, lambda share: job.check()
-    with kept_memory():
-        slide(image, runtime, channels, window, overlap, sink, told, False, sweep.chosen, sweep.box)
+    slide(image, runtime, channels, window, overlap, sink, told, False, sweep.chosen, sweep.box)
     return sink.bits
 
 

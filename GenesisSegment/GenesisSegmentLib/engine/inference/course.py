@@ -11,7 +11,6 @@ import numpy as np
 from ...core.jobs import Advance, Job
 from ...core.volume import Volume
 from ..postprocess import postprocess_bits
-from .arena import kept_memory
 from .early import EarlyClasses
 from .look import Sighting, search
 from .ring import BitSink, LogitSink, PlaneSink, slide
@@ -88,8 +87,7 @@ class Course:
         advance(0.0)
         window, overlap, channels = self.lattice.window, self.lattice.overlap, spec.channels(self.classes)
         image, half, box = prepared.image, self.is_half, sweep.box
-        with kept_memory():
-            slide(image, self.runtime, channels, window, overlap, taker, advance, half, sweep.chosen, box)
+        slide(image, self.runtime, channels, window, overlap, taker, advance, half, sweep.chosen, box)
         if sweep.kept != sweep.box:
             believed = sink.bits[sweep.kept.slices].copy()
             sink.bits[...] = 0
