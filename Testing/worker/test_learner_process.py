@@ -102,7 +102,7 @@ def test_round_stands_still_while_the_device_is_taken_and_goes_on_after(learner,
     until_step(session, folder, 2)
     with lease.held():
         session.until(lambda: states(session, job)[-1] == "waiting")
-        assert is_stopped(trainer(folder))
+        session.until(lambda: is_stopped(trainer(folder)))
         before = steps(folder)
         session.pump_for(0.3)
         assert steps(folder) == before
@@ -117,11 +117,11 @@ def test_person_pauses_a_round_and_lets_it_go_on(learner, folder, lease):
     until_step(session, folder, 2)
     assert isinstance(session.ask(Pause(new_id())), Done)
     session.until(lambda: states(session, job)[-1] == "paused")
-    assert is_stopped(trainer(folder))
+    session.until(lambda: is_stopped(trainer(folder)))
     with lease.held():
         session.pump_for(0.2)
     assert states(session, job)[-1] == "paused"
-    assert is_stopped(trainer(folder))
+    session.until(lambda: is_stopped(trainer(folder)))
     before = steps(folder)[-1]
     session.ask(Pause(new_id(), False))
     until_step(session, folder, before + 2)
