@@ -11,12 +11,13 @@ import pytest
 from GenesisSegmentLib.core.errors import InputError
 from GenesisSegmentLib.core.prompts import Prompt
 from GenesisSegmentLib.core.volume import Volume
-from GenesisSegmentLib.engine.clicking.classical import ClassicalClicks, grow_cut, random_walker, seeds
+from GenesisSegmentLib.engine.clicking.classical import grow_cut, random_walker
 from GenesisSegmentLib.engine.clicking.damage import dice
 from GenesisSegmentLib.engine.clicking.figure import draw, tables
 from GenesisSegmentLib.engine.clicking.trials import SphereBrush, Target, Trial, run_trials
 from GenesisSegmentLib.engine.clicking.user import EXACT
 from GenesisSegmentLib.engine.images.reading import read_volume
+from GenesisSegmentLib.engine.refine.seeded import SeededClicks, seeds
 
 SIDE = 24
 SPACING = (1.0, 1.0, 1.0)
@@ -75,7 +76,7 @@ def test_classical_methods_stop_at_an_edge(method):
     hu[bright] = 120
     inside, none = np.zeros(hu.shape, bool), np.zeros(hu.shape, bool)
     inside[8, 9, 10] = True
-    found = ClassicalClicks(method).logits(hu, none, inside, none, SPACING) > 0
+    found = SeededClicks(method).logits(hu, none, inside, none, SPACING) > 0
     assert dice(found, bright) > 0.95
 
 
@@ -97,9 +98,7 @@ def test_prompts_alone_answer_where_there_is_nothing_to_tell_apart():
     inside = nothing.copy()
     inside[4, 4, 4] = True
     whole = np.ones_like(nothing)
-    answer = ClassicalClicks(grow_cut).logits(
-        np.zeros((8, 8, 8), np.float32), nothing, inside, whole & ~inside, SPACING
-    )
+    answer = SeededClicks(grow_cut).logits(np.zeros((8, 8, 8), np.float32), nothing, inside, whole & ~inside, SPACING)
     assert np.array_equal(answer > 0, inside)
 
 

@@ -1,43 +1,11 @@
-"""Classical methods that answer prompts, to compare the click network with. Each stands where the network would."""
+"""Classical methods for :class:`..refine.seeded.SeededClicks`, to compare the click network with."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-
-from ..refine.seeded import seeds
 
 _FADE_HU = 40.0
 _NOISE_HU = 25.0
-
-Method = Callable[[np.ndarray, np.ndarray, tuple[float, float, float]], np.ndarray]
-"""HU, seeds (1 in, -1 out, 0 open) and spacing -> bool, all (X, Y, Z)."""
-
-
-class ClassicalClicks:
-    """A seeded method behind the interface of the click network (:class:`..refine.draft.Clicks`).
-
-    Seeds are the prompts, and the core of the segment and of what is around it, as far as they lie away from prompts
-    that say otherwise. Without a segment the faces of the region count as outside.
-    """
-
-    def __init__(self, method: Method) -> None:
-        self._method = method
-
-    def logits(
-        self,
-        hu: np.ndarray,
-        mask: np.ndarray,
-        inside: np.ndarray,
-        outside: np.ndarray,
-        spacing_mm: tuple[float, float, float],
-    ) -> np.ndarray:
-        """See :class:`..refine.draft.Clicks`."""
-        marks = seeds(mask, inside, outside, spacing_mm)
-        if not (marks > 0).any() or not (marks < 0).any():
-            return np.where(mask | inside, 1.0, -1.0).astype(np.float32)
-        return np.where(self._method(hu, marks, spacing_mm), 1.0, -1.0).astype(np.float32)
 
 
 def grow_cut(hu: np.ndarray, marks: np.ndarray, spacing: tuple[float, float, float], steps: int = 60) -> np.ndarray:

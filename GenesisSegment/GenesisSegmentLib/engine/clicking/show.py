@@ -13,7 +13,8 @@ from ...core.errors import GenesisError, ModelError
 from ...core.files import atomic_file
 from ...core.volume import Volume
 from ..refine.clicks import OnnxClicks, shipped_file
-from .classical import ClassicalClicks, grow_cut, random_walker
+from ..refine.seeded import SeededClicks
+from .classical import grow_cut, random_walker
 from .figure import draw, tables
 from .release import export_checkpoint
 from .trials import TARGETS, Answering, Method, Previewing, SphereBrush, Target, run_trials
@@ -60,8 +61,8 @@ def _makers(names: list[str], out: Path, checkpoint: Path | None) -> dict[str, C
     makers: dict[str, Callable[[Volume], Method]] = {
         "geodesic": Previewing,
         "sphere brush": lambda volume: SphereBrush(volume.geometry),
-        "grow-cut": lambda volume: Answering(volume, ClassicalClicks(grow_cut)),
-        "random walker": lambda volume: Answering(volume, ClassicalClicks(random_walker)),
+        "grow-cut": lambda volume: Answering(volume, SeededClicks(grow_cut)),
+        "random walker": lambda volume: Answering(volume, SeededClicks(random_walker)),
     }
     if NETWORK in names:
         clicks = OnnxClicks(_network_file(out, checkpoint))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...core.files import atomic_file
+from ..pace import follow, share_of_rate
 from .crops import CropMaker, CropRecipe
 from .damage import dice
 from .games import GameRecipe, Table
@@ -116,8 +117,9 @@ class ClickTraining:
 
     def _learn(self, tables: list[Table], pool: ThreadPoolExecutor) -> tuple[float, float, float]:
         """One step on all tables: loss, Dice of the segments before, and of the answers."""
+        share = share_of_rate(self.step, self.elapsed_s / self._recipe.budget_s)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._recipe.learning_rate * self._rate()
+            group["lr"] = self._recipe.learning_rate * share
         inputs, weights, truths = (self._stacked(list(pool.map(f, tables))) for f in (_channels, _weights, _truth))
         inputs = inputs.contiguous(memory_format=torch.channels_last_3d)
         with torch.autocast(self._device.type, torch.bfloat16):
@@ -128,7 +130,7 @@ class ClickTraining:
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self._optimizer.step()
-        self._follow()
+        follow(self.average, self.model, self.step, self._recipe.average_decay)
         before = np.mean([dice(table.game.mask, table.game.crop.truth) for table in tables])
         answers = logits.detach().cpu().numpy()
         after = np.mean(
@@ -142,18 +144,6 @@ class ClickTraining:
 
     def _stacked(self, arrays: list[np.ndarray]) -> Tensor:
         return torch.from_numpy(np.stack(arrays)).to(self._device)
-
-    def _rate(self) -> float:
-        """Share of the full learning rate: a linear warm-up, then a cosine to nearly zero at the end of the budget."""
-        done = min(1.0, self.elapsed_s / self._recipe.budget_s)
-        warm = min(1.0, (self.step + 1) / 50)
-        return warm * max(0.005, 0.5 * (1 + float(np.cos(np.pi * done))))
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        decay = min(self._recipe.average_decay, (1 + self.step) / (10 + self.step))
-        for mean, value in zip(self.average.parameters(), self.model.parameters(), strict=True):
-            mean.lerp_(value, 1 - decay)
 
     def _save(self, figures: list[tuple[float, float, float]]) -> None:
         with atomic_file(self.checkpoint) as path:

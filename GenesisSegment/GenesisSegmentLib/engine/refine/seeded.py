@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy import ndimage
 
@@ -11,11 +13,24 @@ CERTAIN_MM = 8.0
 """Voxels so deep within the segment, or so far outside of it, are believed, away from prompts against it."""
 
 
-class SeededClicks:
-    """Stands where the click network would (:class:`.draft.Clicks`): a voxel belongs to the seeds that are nearer.
+Method = Callable[[np.ndarray, np.ndarray, tuple[float, float, float]], np.ndarray]
+"""HU, seeds (1 in, -1 out, 0 open) and spacing -> bool, all (X, Y, Z)."""
 
-    Distances are those of :mod:`.geodesic`, as long over an edge of the image as over a detour.
+
+def nearest(hu: np.ndarray, marks: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """A voxel belongs to the seeds that are nearer, as long over an edge of the image as over a detour."""
+    return nearer(hu, marks > 0, marks < 0, np.ones(hu.shape, dtype=bool), spacing_mm)
+
+
+class SeededClicks:
+    """A method that begins with seeds, where the click network would stand (:class:`.draft.Clicks`).
+
+    Seeds are the prompts, and the core of the segment and of what is around it, as far as they lie away from prompts
+    that say otherwise. Without a segment the faces of the region count as outside.
     """
+
+    def __init__(self, method: Method = nearest) -> None:
+        self._method = method
 
     def logits(
         self,
@@ -29,8 +44,7 @@ class SeededClicks:
         marks = seeds(mask, inside, outside, spacing_mm)
         if not (marks > 0).any() or not (marks < 0).any():
             return np.where(mask | inside, 1.0, -1.0).astype(np.float32)
-        found = nearer(hu, marks > 0, marks < 0, np.ones(hu.shape, dtype=bool), spacing_mm)
-        return np.where(found, 1.0, -1.0).astype(np.float32)
+        return np.where(self._method(hu, marks, spacing_mm), 1.0, -1.0).astype(np.float32)
 
 
 def seeds(mask: np.ndarray, inside: np.ndarray, outside: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:

@@ -16,6 +16,7 @@ from ...core.files import atomic_file
 from ..learning.loss import partial_label_loss
 from ..networks.starter import SegResNetBackbone
 from ..networks.universal import UniversalModel, apply_head
+from ..pace import follow, share_of_rate
 from .augment import Sample, SampleMaker, SampleRecipe
 from .cases import TrainingCase
 
@@ -90,8 +91,9 @@ class StarterTraining:
         return self.average.eval()
 
     def _learn(self, sample: Sample) -> float:
+        share = share_of_rate(self.step, self.elapsed_s / self._recipe.budget_s)
         for group in self._optimizer.param_groups:
-            group["lr"] = self._recipe.learning_rate * self._rate()
+            group["lr"] = self._recipe.learning_rate * share
         channels = self._channels(sample)
         image = sample.image.to(self._device, memory_format=torch.channels_last_3d)
         with torch.autocast(self._device.type, torch.bfloat16):
@@ -104,7 +106,7 @@ class StarterTraining:
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self._optimizer.step()
-        self._follow()
+        follow(self.average, self.model, self.step, self._recipe.average_decay)
         return float(loss.detach())
 
     def _channels(self, sample: Sample) -> list[int]:
@@ -115,18 +117,6 @@ class StarterTraining:
         count = min(len(absent), self._recipe.absent_classes)
         chosen = torch.randperm(len(absent))[:count].tolist()
         return sorted(c - 1 for c in present | {absent[n] for n in chosen})
-
-    def _rate(self) -> float:
-        """Share of the full learning rate: a linear warm-up, then a cosine to zero at the end of the budget."""
-        done = min(1.0, self.elapsed_s / self._recipe.budget_s)
-        warm = min(1.0, (self.step + 1) / 50)
-        return warm * max(0.005, 0.5 * (1 + float(np.cos(np.pi * done))))
-
-    @torch.no_grad()
-    def _follow(self) -> None:
-        decay = min(self._recipe.average_decay, (1 + self.step) / (10 + self.step))
-        for mean, value in zip(self.average.parameters(), self.model.parameters(), strict=True):
-            mean.lerp_(value, 1 - decay)
 
     def _save(self, loss: float) -> None:
         with atomic_file(self.checkpoint) as path:
