@@ -100,7 +100,7 @@ def _bring_up_to_date(
 ) -> None:
     found, installed = bootstrap.read_marker(folder)
     usable = found.split(" ")[0] == mark.split(" ")[0] and bootstrap.program_path(folder, "python").exists()
-    act, cost = ("Updating", "") if usable else ("Making", " (some minutes; 1.5 GB, on Linux with CUDA 5.5 GB)")
+    act, cost = ("Updating", "") if usable else ("Making", " (some minutes; 1.7 GB, on Linux with CUDA 5.5 GB)")
     line.say(f"{act} the private environment in {folder}{cost}.")
     wanted = sorted({*extras, *installed}) if usable else sorted(extras)
     _mark_unfinished(folder)

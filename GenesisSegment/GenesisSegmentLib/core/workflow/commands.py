@@ -247,11 +247,11 @@ class Commands(ABC):
             self._choosing.look_again()
 
     def _undone(self, is_done: bool) -> None:
-        self._prompting.undone()
+        self._prompting.abandon()
         self._reviewing.undone(is_done)
 
     def _redone(self, is_done: bool) -> None:
-        self._prompting.undone()
+        self._prompting.abandon()
         self._reviewing.redone(is_done)
 
     def _show_export(self, on: bool) -> None:

@@ -168,16 +168,12 @@ class Prompting:
         self._hide()
 
     def abandon(self) -> None:
-        """Forgets all prompts and what was asked about them: what they are about goes away, or is another."""
+        """Forgets all prompts and what was asked about them: what they are about is gone, or not what it was."""
         self._finished.clear()
         if self._asked is not None:
             self._forget_asked()
         self.give_up()
         self._subject, self._held, self._model.prompts = None, None, ()
-
-    def undone(self) -> None:
-        """A step was taken back, or made again."""
-        self.abandon()
 
     # --- What happens
 
