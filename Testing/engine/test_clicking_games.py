@@ -18,7 +18,7 @@ from GenesisSegmentLib.engine.clicking.games import Game, GameRecipe, Table
 from GenesisSegmentLib.engine.clicking.lesions import plant_lesion
 from GenesisSegmentLib.engine.clicking.material import Scan, structures, training_scans
 from GenesisSegmentLib.engine.clicking.user import EXACT, SimulatedUser, UserRecipe
-from GenesisSegmentLib.engine.refine.channels import CHANNELS, CONTRAST_HU, OUTSIDE, REACH, channels, nearness
+from GenesisSegmentLib.engine.refine.channels import CHANNELS, CONTRAST_HU, OUTSIDE, REACH, WHOSE, channels, nearness
 
 SPACING = (1.0, 1.0, 2.0)
 SIDE = 32
@@ -68,7 +68,7 @@ def test_prompts_fade_out_within_their_reach():
 def test_grey_values_are_kept_apart_in_both_windows():
     hu = np.array([-2000.0, -1000, -100, 0, 100, 300, 900, 3000], np.float32).reshape(2, 2, 2)
     nothing = np.zeros(hu.shape, bool)
-    soft, whole = channels(hu, nothing, nothing, nothing)[:2]
+    soft, whole = channels(hu, nothing, nothing, nothing, SPACING)[:2]
     assert soft.min() == whole.min() == -1
     assert soft.max() == whole.max() == 1
     assert soft.ravel()[2] < soft.ravel()[3] < soft.ravel()[4]
@@ -79,22 +79,22 @@ def test_what_looks_like_the_prompts_and_the_segment_is_told_from_what_does_not(
     none, point = np.zeros_like(ball), np.zeros_like(ball)
     point[14, 17, 15] = True
     hu = np.where(ball, 60, 20).astype(np.float32)
-    segment, inside, outside = channels(hu, ~ball, point, none)[OUTSIDE + 1 :]
+    segment, inside, outside = channels(hu, ~ball, point, none, SPACING)[OUTSIDE + 1 : WHOSE]
     assert np.allclose(segment[ball], 40 / CONTRAST_HU)
     assert (segment[~ball] == 0).all()
     assert (inside[ball] == 0).all()
     assert np.allclose(inside[~ball], -40 / CONTRAST_HU)
     assert (outside == 0).all()
-    assert (np.abs(channels(hu * 30, ~ball, point, none)) <= 1).all()
+    assert (np.abs(channels(hu * 30, ~ball, point, none, SPACING)) <= 1).all()
 
 
 def test_channels_can_be_written_over_old_ones(ball):
     none = np.zeros_like(ball)
     hu = np.where(ball, 50, -50).astype(np.float32)
-    old = channels(hu, ball, ball, none)
-    again = channels(hu, none, none, ball, old)
+    old = channels(hu, ball, ball, none, SPACING)
+    again = channels(hu, none, none, ball, SPACING, old)
     assert again is old
-    assert np.array_equal(again, channels(hu, none, none, ball))
+    assert np.array_equal(again, channels(hu, none, none, ball, SPACING))
     assert len(again) == CHANNELS
 
 

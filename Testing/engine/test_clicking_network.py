@@ -8,6 +8,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from GenesisSegmentLib.core.errors import ModelError
 from GenesisSegmentLib.engine.clicking import release
@@ -19,7 +20,7 @@ from GenesisSegmentLib.engine.clicking.onnx_file import export_onnx
 from GenesisSegmentLib.engine.clicking.release import CARD, export_checkpoint, ship
 from GenesisSegmentLib.engine.clicking.train import LOG, Batch, ClickTraining, TrainingRecipe, click_loss
 from GenesisSegmentLib.engine.clicking.user import EXACT, SimulatedUser
-from GenesisSegmentLib.engine.refine.channels import CHANNELS, channels
+from GenesisSegmentLib.engine.refine.channels import CHANNELS, MASK, WHOSE, channels
 from GenesisSegmentLib.engine.refine.clicks import FACTS, FILE, OnnxClicks, open_clicks
 
 WIDTHS = (4, 6, 8, 8)
@@ -41,6 +42,7 @@ def exported(tmp_path_factory):
     """The real network with fresh weights that are no longer all alike, and its file."""
     torch.manual_seed(0)
     network = ClickNet().eval()
+    nn.init.normal_(network.head.weight)
     folder = tmp_path_factory.mktemp("click")
     export_onnx(network, folder / FILE)
     return network, folder / FILE
@@ -75,6 +77,14 @@ def test_answer_has_the_shape_of_the_region():
         assert ClickNet(WIDTHS)(torch.rand(2, CHANNELS, 16, 32, 48)).shape == (2, 1, 16, 32, 48)
 
 
+def test_with_nothing_learned_the_answer_is_between_the_segment_and_the_geodesic_distances():
+    shown = torch.rand(1, CHANNELS, 16, 16, 32) - 0.5
+    shown[:, MASK] = (shown[:, MASK] > 0).float()
+    with torch.no_grad():
+        answer = ClickNet(WIDTHS)(shown)[:, 0]
+    assert torch.allclose(answer, 2 * shown[:, MASK] - 1 + shown[:, WHOSE])
+
+
 def test_file_is_small_enough_and_has_no_paths_of_this_machine(exported):
     content = exported[1].read_bytes()
     assert len(content) < MOST_BYTES
@@ -91,7 +101,7 @@ def test_file_computes_what_the_network_does(exported, shape):
     clicks = OnnxClicks(file, threads=1)
     found = clicks.logits(hu, mask, inside, outside, (1.0, 1.0, 1.0))
     with torch.no_grad():
-        expected = network(torch.from_numpy(channels(hu, mask, inside, outside))[None])[0, 0].numpy()
+        expected = network(torch.from_numpy(channels(hu, mask, inside, outside, (1.0, 1.0, 1.0)))[None])[0, 0].numpy()
     assert found.dtype == np.float32
     assert np.abs(found - expected).max() < 0.01 * expected.std() + 0.01
     again = clicks.logits(-hu, ~mask, outside, inside, (1.0, 1.0, 1.0))

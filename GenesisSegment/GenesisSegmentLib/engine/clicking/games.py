@@ -49,8 +49,8 @@ class Game:
         return True
 
     def channels(self) -> np.ndarray:
-        """What the network is shown, float32 (8, X, Y, Z)."""
-        return channels(self.crop.hu, self.mask, self.inside, self.outside)
+        """What the network is shown, float32 (11, X, Y, Z)."""
+        return channels(self.crop.hu, self.mask, self.inside, self.outside, self.crop.spacing)
 
     def weights(self) -> np.ndarray:
         """How much every voxel counts, float32 (X, Y, Z): more beside what was drawn; what is not known, not at all."""

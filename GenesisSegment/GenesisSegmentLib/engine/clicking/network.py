@@ -7,21 +7,24 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from ..refine.channels import CHANNELS, MASK
+from ..refine.channels import CHANNELS, INSIDE, MASK, OUTSIDE, SOFT, WHOSE
 
-WIDTHS = (20, 40, 80, 112)
+WIDTHS = (16, 32, 64, 96)
 MULTIPLE = 16
 """The sides of a region must be multiples of it."""
+_FINE = (SOFT, MASK, INSIDE, OUTSIDE, WHOSE)
+"""What is looked at in full resolution."""
 
 
 class ClickNet(nn.Module):
-    """Class-agnostic and click-conditioned: channels (B, 8, X, Y, Z) -> logits (B, 1, X, Y, Z).
+    """Class-agnostic and click-conditioned: channels (B, 11, X, Y, Z) -> logits (B, 1, X, Y, Z).
 
     A 3-D U-Net (Cicek et al. 2016) with instance norm. Half of the work of such a network is done at full resolution,
     where little is to be learned but the edge: this one starts with a stride of two, and only its last convolution
-    sees full resolution, together with the channels themselves. That buys three times the filters below.
+    sees full resolution, together with some of the channels themselves. That buys three times the filters below.
 
-    What it computes is added to the segment as it is: with nothing learned, the segment stays.
+    What it computes is added to the segment as it is and to what geodesic distances say of it: with nothing learned,
+    that is the answer.
     """
 
     def __init__(self, widths: tuple[int, ...] = WIDTHS, fine: int = 8) -> None:
@@ -36,10 +39,12 @@ class ClickNet(nn.Module):
             _convolutions(2 * low, low, n) for (low, _), n in zip(reversed(steps), reversed(counts[:-1]), strict=True)
         )
         self.top = nn.ConvTranspose3d(widths[0], fine, 2, 2)
-        self.fine = _convolution(fine + CHANNELS, fine)
+        self.fine = _convolution(fine + len(_FINE), fine)
         self.head = nn.Conv3d(fine, 1, 1)
-        self.trust = nn.Parameter(torch.ones(1))
-        """In the segment as it is, as a logit."""
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        self.trust = nn.Parameter(torch.ones(2))
+        """In the segment as it is, and in the geodesic distances, as logits."""
 
     def forward(self, channels: Tensor) -> Tensor:
         """See the class."""
@@ -51,8 +56,9 @@ class ClickNet(nn.Module):
         features = self.encoders[-1](features)
         for up, decoder in zip(self.ups, self.decoders, strict=True):
             features = decoder(torch.cat([up(features), skips.pop()], dim=1))
-        change = self.head(self.fine(torch.cat([self.top(features), channels], dim=1)))
-        return change + self.trust * (2 * channels[:, MASK : MASK + 1] - 1)
+        change = self.head(self.fine(torch.cat([self.top(features), channels[:, _FINE]], dim=1)))
+        stay, seem = 2 * channels[:, MASK : MASK + 1] - 1, channels[:, WHOSE : WHOSE + 1]
+        return change + self.trust[0] * stay + self.trust[1] * seem
 
 
 def _convolutions(inputs: int, outputs: int, count: int) -> nn.Sequential:

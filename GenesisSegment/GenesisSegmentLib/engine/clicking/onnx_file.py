@@ -16,7 +16,7 @@ INPUT, OUTPUT = "channels", "logits"
 
 
 def export_onnx(network: ClickNet, target: Path) -> None:
-    """Writes ``channels`` (1, 8, X, Y, Z) -> ``logits`` (1, 1, X, Y, Z); sides are multiples of 16."""
+    """Writes ``channels`` (1, 11, X, Y, Z) -> ``logits`` (1, 1, X, Y, Z); sides are multiples of 16."""
     sides = {2 + axis: MULTIPLE * torch.export.Dim(f"n{axis}", min=1, max=32) for axis in range(3)}
     program = torch.onnx.export(
         network.eval(),

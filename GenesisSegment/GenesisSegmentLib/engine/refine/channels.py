@@ -1,11 +1,13 @@
-"""What the click network sees: the CT in two windows, the segment now, the prompts, and what looks like them."""
+"""What the click network sees: the CT in two windows, the segment now, the prompts, and what the image says of them."""
 
 from __future__ import annotations
 
 import numpy as np
 
-CHANNELS = 8
-MASK, INSIDE, OUTSIDE = 2, 3, 4
+from .geodesic_map import geodesic_maps
+
+CHANNELS = 11
+SOFT, MASK, INSIDE, OUTSIDE, WHOSE = 0, 2, 3, 4, 8
 REACH = 4
 """Voxels around a prompt in which its channel fades from one to nothing: a single voxel is too little to be seen."""
 SOFT_HU = (-160.0, 240.0)
@@ -16,12 +18,17 @@ _SAMPLES = 4096
 
 
 def channels(
-    hu: np.ndarray, mask: np.ndarray, inside: np.ndarray, outside: np.ndarray, out: np.ndarray | None = None
+    hu: np.ndarray,
+    mask: np.ndarray,
+    inside: np.ndarray,
+    outside: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Input of the network, float32 (8, X, Y, Z), from a CT in HU and three bool arrays (X, Y, Z).
+    """Input of the network, float32 (11, X, Y, Z), from a CT in HU and three bool arrays (X, Y, Z).
 
     ``mask`` is the segment now; ``inside`` and ``outside`` are the voxels that prompts put in and out of it. ``out``:
-    an array to write to.
+    an array to write to. The sides must be even.
     """
     whole = np.empty((CHANNELS, *hu.shape), dtype=np.float32) if out is None else out
     for channel, (low, high) in enumerate((SOFT_HU, WHOLE_HU)):
@@ -34,6 +41,7 @@ def channels(
     close = (REACH - 1) / REACH
     for channel, voxels in enumerate((mask, whole[INSIDE] >= close, whole[OUTSIDE] >= close), OUTSIDE + 1):
         _contrast(hu, voxels, whole[channel])
+    whole[WHOSE:] = geodesic_maps(hu, mask, inside, outside, spacing_mm)
     return whole
 
 

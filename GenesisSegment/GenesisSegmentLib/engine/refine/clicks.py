@@ -56,10 +56,10 @@ class OnnxClicks:
         outside: np.ndarray,
         spacing_mm: tuple[float, float, float],
     ) -> np.ndarray:
-        """See :class:`.draft.Clicks`; the sides must be multiples of 16. The spacing is not looked at."""
+        """See :class:`.draft.Clicks`; the sides must be multiples of 16."""
         if hu.shape not in self._buffers:
             self._buffers = {hu.shape: np.empty((CHANNELS, *hu.shape), dtype=np.float32)}
-        seen = channels(hu, mask, inside, outside, self._buffers[hu.shape])
+        seen = channels(hu, mask, inside, outside, spacing_mm, self._buffers[hu.shape])
         return self._session.run(None, {self._input: seen[None]})[0][0, 0]
 
 

@@ -22,29 +22,38 @@ HU_RANGE = (-250.0, 350.0)
 """Differences of air or of bone among themselves say nothing."""
 _SCANS = 2
 """Pairs of scans at most; where a path turns more often than that, it is not worth the wait."""
-_FAR = 3e38
+FAR = 3e38
 
 
 def nearer(
     hu: np.ndarray, seeds: np.ndarray, rivals: np.ndarray, free: np.ndarray, spacing_mm: tuple[float, float, float]
 ) -> np.ndarray:
-    """Which free voxels are nearer to ``seeds`` than to ``rivals``: bool (i, j, k). Paths run through free voxels.
+    """Which free voxels are nearer to ``seeds`` than to ``rivals``: bool (i, j, k). See :func:`distances`."""
+    own, other = distances(hu, seeds, rivals, free, spacing_mm)
+    return (own < other) & free
+
+
+def distances(
+    hu: np.ndarray, seeds: np.ndarray, rivals: np.ndarray, free: np.ndarray, spacing_mm: tuple[float, float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """How far every voxel is from ``seeds`` and from ``rivals``: two of float32 (i, j, k), :data:`FAR` without a way.
 
     Args:
         hu: float32 (i, j, k).
-        seeds, rivals, free: bool (i, j, k).
+        seeds, rivals: bool (i, j, k).
+        free: bool (i, j, k): the voxels that paths run through.
         spacing_mm: along i, j, k.
     """
     # Smoothed, as noise would make every path long.
     smooth = ndimage.uniform_filter(np.clip(hu, *HU_RANGE), 3, output=np.float32)
     image = _bordered(smooth * np.float32(MM_PER_HU), 0)
-    own = _bordered(np.where(seeds, 0, _FAR).astype(np.float32), _FAR)
-    other = _bordered(np.where(rivals, 0, _FAR).astype(np.float32), _FAR)
+    own = _bordered(np.where(seeds, 0, FAR).astype(np.float32), FAR)
+    other = _bordered(np.where(rivals, 0, FAR).astype(np.float32), FAR)
     steps = np.array([(a, b, c) for a in (-1, 0, 1) for b in (-1, 0, 1) for c in (-1, 0, 1)])
     lengths = np.linalg.norm(steps * np.array(spacing_mm), axis=1).astype(np.float32).reshape(3, 3, 3)
     spread = _compiled() or _spread_in_numpy
     spread(image, own, other, _bordered(free, False), lengths)
-    return (own < other)[1:-1, 1:-1, 1:-1] & free
+    return own[1:-1, 1:-1, 1:-1], other[1:-1, 1:-1, 1:-1]
 
 
 def prepare() -> None:
@@ -127,7 +136,7 @@ def _spread_in_numpy(
     length = lengths[tuple(steps.T + 1)] + np.abs(values[places][:, None] - values[neighbours])
     for distance in (own.ravel(), other.ravel()):
         while True:
-            shorter = np.minimum(distance[places], (distance[neighbours] + length).min(axis=1, initial=_FAR))
+            shorter = np.minimum(distance[places], (distance[neighbours] + length).min(axis=1, initial=FAR))
             if (shorter == distance[places]).all():
                 break
             distance[places] = shorter
