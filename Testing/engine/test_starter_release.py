@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from GenesisSegmentLib.core.segmentation import Segmentation, pack
-from GenesisSegmentLib.engine.starter.model_card import _figure_rows
-from GenesisSegmentLib.engine.starter.release import case_figures, unseen_cases
+from GenesisSegmentLib.engine.evaluate import ClassScore
+from GenesisSegmentLib.engine.starter.model_card import _figure_rows, _other_rows
+from GenesisSegmentLib.engine.starter.release import CaseFigures, case_figures, offered_classes, unseen_cases
 
 SPLEEN, LIVER, AORTA = 1, 6, 8
 SHAPE = (24, 24, 20)
@@ -74,3 +75,29 @@ def test_classes_that_are_annotated_and_absent_are_measured_and_their_false_volu
     assert figure.scores[0].predicted_ml == pytest.approx(64 * 45 / 1000)
     assert "| c | spleen | - | - | - | false positive (2.9 ml) |" in _figure_rows((figure,))
     assert case_figures(data, row, Finds(), (AORTA,)) is None
+
+
+def figures_of(**dices: float | None) -> CaseFigures:
+    """Of one CT: Dice by slug."""
+    indices = {"spleen": SPLEEN, "liver": LIVER, "aorta": AORTA}
+    scores = (
+        ClassScore(indices[slug], slug, "scored" if dice is not None else "false positive", dice, None, None, 1.0, 1.0)
+        for slug, dice in dices.items()
+    )
+    return CaseFigures("x", "", "", "", tuple(scores))
+
+
+def test_a_class_is_offered_only_if_it_was_measured_and_good_enough_everywhere():
+    assert offered_classes([figures_of(liver=0.9, spleen=0.65, aorta=None)]) == (LIVER,)
+    assert offered_classes([figures_of(liver=0.95), figures_of(liver=0.49)]) == ()
+    assert offered_classes([figures_of(liver=0.95), figures_of(liver=0.55)]) == (LIVER,)
+    assert offered_classes([]) == ()
+
+
+def test_every_class_that_is_not_offered_is_listed_with_the_reason():
+    rows = _other_rows((figures_of(liver=0.9, spleen=0.65),), (LIVER,), (SPLEEN, LIVER, AORTA))
+    assert len(rows) == 31
+    assert "| spleen | taught; Dice 0.65 |" in rows
+    assert "| aorta | taught, but no CT that was kept out has it: not measured |" in rows
+    assert "| colon | not taught |" in rows
+    assert not any(row.startswith("| liver |") for row in rows)

@@ -17,6 +17,7 @@ from GenesisSegmentLib.engine.starter import train
 from GenesisSegmentLib.engine.starter.augment import SampleMaker, SampleRecipe, sampling_grid, with_body
 from GenesisSegmentLib.engine.starter.cases import TrainingCase
 from GenesisSegmentLib.engine.starter.onnx_file import export_onnx, load_onnx_weights
+from GenesisSegmentLib.engine.starter.surroundings import SurroundingsRecipe
 from GenesisSegmentLib.engine.starter.train import StarterTraining, TrainingRecipe, false_volume_loss
 from GenesisSegmentLib.engine.tissue import TISSUES, paint
 
@@ -52,7 +53,14 @@ def test_image_and_labels_of_a_sample_are_bent_alike(case):
     blob = np.zeros((30, 30, 30), np.uint8)
     blob[8:20, 10:22, 6:18] = 6
     ct = np.where(blob == 6, 240, -1000).astype(np.int16)
-    recipe = SampleRecipe(largest=(40, 40, 40), spacing_mm=3.0, synthetic_share=0, phantom_share=0)
+    recipe = SampleRecipe(
+        largest=(40, 40, 40),
+        spacing_mm=3.0,
+        synthetic_share=0,
+        phantom_share=0,
+        lesion_share=0,
+        surroundings=SurroundingsRecipe(0, 0, 0),
+    )
     annotated = tuple(range(1, 10))
     half_way = np.interp((240 - 1000) / 2, recipe.window_hu, recipe.window_values)
     maker = SampleMaker([TrainingCase("b", "", blob, annotated, ct)], recipe, np.random.default_rng(2))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
 
 AIR_HU = -1000
+_PATIENT_HU = 8.0
+"""By how much patients in the same contrast phase differ."""
+_MOST_TEXTURE = 60.0
+"""What varies more than that holds several contents, which are painted on their own."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +88,18 @@ TISSUES: dict[int, Tissue] = {
 }
 
 
-def paint(labels: np.ndarray, rng: np.random.Generator, spacing_mm: float, lively: bool = True) -> np.ndarray:
+def paint(
+    labels: np.ndarray,
+    rng: np.random.Generator,
+    spacing_mm: float,
+    lively: bool = True,
+    measured: Mapping[int, tuple[float, float]] | None = None,
+) -> np.ndarray:
     """CT int16 (i, j, k) in HU for a label map (i, j, k) of :data:`TISSUES` values, 0 being air.
 
     ``lively`` draws mean, texture and contents anew for every structure; without it the middle of a portal venous
-    phase is used. Partial volume is imitated by a blur of about one millimetre, and noise is added.
+    phase is used. ``measured`` are the mean and the texture (sd) of structures of a real CT, which they have instead.
+    Partial volume is imitated by a blur of about one millimetre, and noise is added.
     """
     labels = np.asarray(labels)
     phase = {"arterial": 0.65, "venous": 0.65, "": 0.5}
@@ -101,6 +113,9 @@ def paint(labels: np.ndarray, rng: np.random.Generator, spacing_mm: float, livel
             share = rng.uniform(0, 1)
         table[value] = tissue.low + np.clip(share, 0, 1) * (tissue.high - tissue.low)
         texture[value] = tissue.texture * (rng.uniform(0.3, 1.6) if lively else 0.7)
+    for value, (mean, deviation) in (measured or {}).items():
+        table[value] = mean + (rng.normal(0, _PATIENT_HU) if lively else 0.0)
+        texture[value] = min(deviation, _MOST_TEXTURE)
     ct = table[labels]
     if lively:
         _fill_contents(ct, labels, rng)

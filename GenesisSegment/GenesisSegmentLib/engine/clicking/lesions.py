@@ -24,7 +24,8 @@ def plant_lesion(
         return hu, np.zeros(host.shape, dtype=bool)
     centre = np.array(np.unravel_index(int(rng.choice(places)), host.shape))
     most = _LARGEST_SHARE * min(n * s for n, s in zip(host.shape, spacing, strict=True))
-    radius = float(np.exp(rng.uniform(np.log(max(2.5, 1.8 * max(spacing))), np.log(max(6.0, min(45.0, most))))))
+    least = max(2.5, 1.8 * max(spacing))
+    radius = float(np.exp(rng.uniform(np.log(least), np.log(max(6.0, least, min(45.0, most))))))
     depth = _depth(host.shape, centre, spacing, radius, rng)
     lesion = (depth > 0) & host
     if not lesion.any():

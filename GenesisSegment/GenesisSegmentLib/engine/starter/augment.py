@@ -10,11 +10,16 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..clicking.lesions import plant_lesion
 from ..phantom import phantom_labels
 from ..tissue import paint, smooth_noise
 from .cases import GRID_MM, TrainingCase
 from .chests import is_abdomen, is_chest, under_chest
+from .contrasts import contrasts
 from .kidneys import KidneyRecipe, vary_kidneys
+from .surroundings import SurroundingsRecipe, surround
+
+_LESION_HOSTS = (1, 2, 3, 6, 11)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +48,12 @@ class SampleRecipe:
     phantom_share: float = 0.08
     tall_share: float = 0.35
     """Of the abdominal CTs: those that get a chest on top."""
+    measured_share: float = 0.5
+    """Of the painted CTs: those in the grey values of a real one."""
+    lesion_share: float = 0.2
+    """Of the organs that may hold lesions; an organ with a lesion is the whole organ all the same."""
     kidneys: KidneyRecipe = field(default_factory=KidneyRecipe)
+    surroundings: SurroundingsRecipe = field(default_factory=SurroundingsRecipe)
 
 
 class SampleMaker:
@@ -52,9 +62,10 @@ class SampleMaker:
     def __init__(self, cases: list[TrainingCase], recipe: SampleRecipe, rng: np.random.Generator) -> None:
         self._recipe = recipe
         self._rng = rng
-        self._maps = [case for case in cases if len(case.annotated) > 8 and (case.labels > 0).any()]
+        self._maps = [case for case in cases if case.ct is None and (case.labels > 0).any()]
         self._real = [case for case in cases if case.ct is not None]
         self._chests = [case for case in cases if is_chest(case)]
+        self._contrasts = contrasts(self._real)
         # Whole abdomens and chests count alike, single vessels less; empty thighs are shown now and then.
         weights = np.array([min(3.0, 0.4 + 1.3 * len(set(np.unique(c.labels)) & set(c.annotated))) for c in self._real])
         self._weights = weights / weights.sum()
@@ -67,7 +78,7 @@ class SampleMaker:
             labels, _ = phantom_labels(GRID_MM, int(rng.integers(2**31)))
             annotated = tuple(int(v) for v in np.unique(labels) if 0 < v <= 32)
             return self._finish(labels, None, annotated)
-        if fate < recipe.phantom_share + recipe.synthetic_share:
+        if self._maps and (not self._real or fate < recipe.phantom_share + recipe.synthetic_share):
             case = self._maps[int(rng.integers(len(self._maps)))]
             labels = case.labels if case.is_body_outlined else with_body(case.labels, rng)
             return self._finish(labels, None, case.annotated)
@@ -81,14 +92,33 @@ class SampleMaker:
         grid = sampling_grid(labels.shape, recipe, rng)
         warped_labels = _sample(labels.astype(np.float32), grid, "nearest").astype(np.uint8)
         if ct is None:
-            hu = paint(warped_labels, rng, recipe.spacing_mm).astype(np.float32)
+            hu = self._painted(warped_labels)
         else:
             hu = _sample(ct.astype(np.float32) + 1024, grid, "bilinear") - 1024
         hu, warped_labels = vary_kidneys(hu, warped_labels, recipe.spacing_mm, recipe.kidneys, rng)
+        hu = with_lesions(hu, warped_labels, recipe.spacing_mm, recipe.lesion_share, rng)
         if ct is not None:
             hu = recontrast(hu, warped_labels, rng)
+        hu, warped_labels = surround(hu, warped_labels, recipe.spacing_mm, recipe.surroundings, rng)
         image = torch.from_numpy(np.interp(hu, recipe.window_hu, recipe.window_values).astype(np.float32))
         return Sample(image[None, None], warped_labels, annotated)
+
+    def _painted(self, labels: np.ndarray) -> np.ndarray:
+        recipe, rng = self._recipe, self._rng
+        is_measured = self._contrasts and rng.uniform() < recipe.measured_share
+        measured = self._contrasts[int(rng.integers(len(self._contrasts)))] if is_measured else None
+        return paint(labels, rng, recipe.spacing_mm, measured=measured).astype(np.float32)
+
+
+def with_lesions(
+    hu: np.ndarray, labels: np.ndarray, spacing_mm: float, share: float, rng: np.random.Generator
+) -> np.ndarray:
+    """The CT in HU (i, j, k) with a synthetic lesion in some of the organs that have them; labels stay as they are."""
+    for value, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is not None and value in _LESION_HOSTS and rng.uniform() < share:
+            hu = hu.copy()
+            hu[box], _ = plant_lesion(hu[box], labels[box] == value, (spacing_mm,) * 3, False, rng)
+    return hu
 
 
 def sampling_grid(shape: tuple[int, ...], recipe: SampleRecipe, rng: np.random.Generator) -> Tensor:

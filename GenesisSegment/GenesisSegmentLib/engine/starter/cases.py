@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,23 +39,47 @@ class TrainingCase:
     is_body_outlined: bool = True
 
 
-def training_cases(data: Path) -> Iterator[TrainingCase]:
+def training_cases(data: Path, kept_out: Set[str] = frozenset()) -> Iterator[TrainingCase]:
     """Every case of ``data`` (CASES.csv, labelmaps/LABELMAPS.csv) whose licence is open and that is not held out.
+
+    ``kept_out`` are further patient groups that are not trained on this time.
 
     Raises:
         InputError: ``data`` is not such a folder.
     """
-    table = data / "CASES.csv"
-    if not table.is_file():
-        raise InputError(f"{data} has no CASES.csv.", "Give the folder that holds the table of cases.")
-    for row in rows(table):
-        if is_open(row["licence"]) and row["patient_group"] not in HELD_OUT and row["modality"] == "CT":
+    for row in rows(_table(data)):
+        if is_trained_on(row, kept_out):
             case = _ct_case(data / row["path"], row)
             if case is not None:
                 yield case
     for row in rows(data / "labelmaps" / "LABELMAPS.csv"):
-        if row["ship"] == "yes" and is_open(row["licence"]) and row["patient_group"] not in HELD_OUT:
+        if row["ship"] == "yes" and is_open(row["licence"]) and row["patient_group"] not in {*HELD_OUT, *kept_out}:
             yield _label_map_case(data / row["path"], row)
+
+
+def held_out_cases(data: Path, spacing_mm: float = GRID_MM) -> Iterator[TrainingCase]:
+    """The openly licensed CTs of the patients who are never trained on, on a grid of ``spacing_mm``: to measure with.
+
+    Raises:
+        InputError: ``data`` is not such a folder.
+    """
+    for row in rows(_table(data)):
+        if is_open(row["licence"]) and row["patient_group"] in HELD_OUT and row["modality"] == "CT":
+            case = _ct_case(data / row["path"], row, spacing_mm)
+            if case is not None:
+                yield case
+
+
+def _table(data: Path) -> Path:
+    table = data / "CASES.csv"
+    if not table.is_file():
+        raise InputError(f"{data} has no CASES.csv.", "Give the folder that holds the table of cases.")
+    return table
+
+
+def is_trained_on(row: dict[str, str], kept_out: Set[str] = frozenset()) -> bool:
+    """Whether a row of CASES.csv is an openly licensed CT of a patient who is not held out."""
+    return is_open(row["licence"]) and row["patient_group"] not in {*HELD_OUT, *kept_out} and row["modality"] == "CT"
 
 
 def is_open(licence: str) -> bool:
@@ -71,16 +95,16 @@ def rows(table: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def _ct_case(folder: Path, row: dict[str, str]) -> TrainingCase | None:
+def _ct_case(folder: Path, row: dict[str, str], spacing_mm: float = GRID_MM) -> TrainingCase | None:
     """A labelled CT; a chest CT without labels gets its lungs by threshold; others without labels are left out."""
     image = sitk.ReadImage(str(folder / "ct.nii.gz"))
-    ct = to_grid(image, sitk.sitkLinear, -1024)
+    ct = to_grid(image, sitk.sitkLinear, -1024, spacing_mm)
     document = folder / "labels.json"
     if document.is_file():
         facts = json.loads(document.read_text(encoding="utf-8"))
         to_class = {int(k): int(v) for k, v in facts["universal_model"].items()}
         annotated = tuple(int(c) for c in facts["universal_model_annotated"])
-        raw = to_grid(sitk.ReadImage(str(folder / "labels.nii.gz")), sitk.sitkNearestNeighbor, 0)
+        raw = to_grid(sitk.ReadImage(str(folder / "labels.nii.gz")), sitk.sitkNearestNeighbor, 0, spacing_mm)
         table = np.zeros(int(raw.max()) + 1, dtype=np.uint8)
         for value, index in to_class.items():
             if value < len(table):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,26 +10,43 @@ from ...core.classes import class_table
 from ...core.files import atomic_file
 from .augment import SampleRecipe
 from .cases import HELD_OUT, TrainingCase
-from .release import FILE, OFFERED, CaseFigures, write_json
+from .release import FILE, OFFERED_LEAST, OFFERED_MEAN, CaseFigures, offered_classes, write_json
 from .train import TrainingRecipe
 
 
 def write_model_card(
-    models: Path, cases: list[TrainingCase], figures: tuple[CaseFigures, ...], recipe: TrainingRecipe, trained: dict
+    models: Path,
+    cases: list[TrainingCase],
+    figures: tuple[CaseFigures, ...],
+    all_figures: tuple[CaseFigures, ...],
+    recipe: TrainingRecipe,
+    trained: dict,
 ) -> None:
-    """The model card as Markdown, and the figures behind it as JSON."""
+    """The model card as Markdown, and the figures behind it as JSON.
+
+    ``figures`` are of the classes that are offered, ``all_figures`` of all that were taught.
+    """
+    offered = offered_classes(all_figures)
     write_json(
         models / "genesis_starter.figures.json",
-        {"figures": [asdict(f) for f in figures], "trained": trained, "recipe": asdict(recipe)},
+        {
+            "figures": [asdict(f) for f in figures],
+            "all_figures": [asdict(f) for f in all_figures],
+            "trained": trained,
+            "recipe": asdict(recipe),
+        },
     )
     text = _CARD.format(
-        offered=", ".join(class_table()[c].slug for c in OFFERED),
-        taught=", ".join(class_table()[c].slug for c in recipe.classes if c not in OFFERED),
+        offered=", ".join(class_table()[c].slug for c in offered),
+        mean=f"{OFFERED_MEAN:g}",
+        least=f"{OFFERED_LEAST:g}",
+        others="\n".join(_other_rows(all_figures, offered, recipe.classes)),
         spacing=f"{SampleRecipe().spacing_mm:g}",
         size=f"{(models / FILE).stat().st_size / 1e6:.1f}",
         steps=trained["step"],
         hours=f"{trained['elapsed_s'] / 3600:.1f}",
         loss=f"{trained['loss']:.2f}",
+        start=_START if trained.get("genesis") else "",
         note=trained.get("note", ""),
         cases="\n".join(_case_row(case) for case in cases),
         held_out=", ".join(HELD_OUT),
@@ -44,6 +62,23 @@ def _case_row(case: TrainingCase) -> str:
     return f"| {case.name} | {kind} | {case.licence} | {classes} |"
 
 
+def _other_rows(figures: tuple[CaseFigures, ...], offered: Sequence[int], taught: Sequence[int]) -> list[str]:
+    """A line for every class that is not offered, with the reason."""
+    rows = []
+    for index, organ in class_table().items():
+        if index in offered:
+            continue
+        dices = [s.dice for figure in figures for s in figure.scores if s.index == index and s.dice is not None]
+        if index not in taught:
+            why = "not taught"
+        elif not dices:
+            why = "taught, but no CT that was kept out has it: not measured"
+        else:
+            why = "taught; Dice " + ", ".join(f"{d:.2f}" for d in dices)
+        rows.append(f"| {organ.slug} | {why} |")
+    return rows
+
+
 def _figure_rows(figures: tuple[CaseFigures, ...]) -> list[str]:
     rows = []
     for figure in figures:
@@ -56,12 +91,14 @@ def _figure_rows(figures: tuple[CaseFigures, ...]) -> list[str]:
     return rows
 
 
+_START = "The backbone had learned to restore distorted crops of the same CTs before (Models Genesis)."
 _CARD = """# Starter model
 
 A small model that comes with GenesisSegment so that the first run works offline. **Not for clinical use.** It was
 trained on a handful of scans and gives coarse outlines; check every one of them.
 
-* Offers: {offered}. Taught too, but not good enough to be offered: {taught}. The other channels are untrained.
+* Offers: {offered}. A class is offered only if it was measured, and found with a Dice of {mean} on average and {least}
+  at least on CTs that were kept out; the others are listed below.
 * Network: residual U-Net (MONAI SegResNet, 16 filters, instance norm) under the head of the universal model with
   learned class embeddings; {spacing} mm, the whole scan in one pass. {size} MB, ONNX, weights in half precision.
 * Licence: Apache-2.0, as the program. The training material below is openly licensed; keep its attribution.
@@ -79,6 +116,12 @@ are half lung) was seen on the held-out CT, so its figures are a little kind.
 {figures}
 
 Reproduce: `scripts/train_starter DATA --measure-only`, DATA being the folder with CASES.csv.
+
+## Not offered
+
+| class | why |
+|---|---|
+{others}
 
 ## Material
 
@@ -99,13 +142,14 @@ Besides: phantoms made of smooth solids (`engine/phantom.py`). Label maps are pa
 `engine/tissue.py`; every sample is rotated, scaled, bent, cropped and re-contrasted, never mirrored. Kidneys are
 displaced and bedded in fat anew, or removed, now and then: the patients of the training CTs are lean there. The upper
 chest of one CT is put on the abdomen of another now and then: hardly a CT shows both. The lungs of chest CTs without
-labels come from a threshold.
+labels come from a threshold. Half of the painted CTs have the grey values of one of the real ones; tables, arms and
+narrow fields of view are put around bodies, and synthetic lesions into organs, which stay whole organs.
 
 ## Recipe
 
 `scripts/train_starter DATA --budget 2h`: {steps} steps in {hours} h on two CPU cores, AdamW, Dice + cross-entropy
 over the annotated classes only and the false volume of the absent ones among them, averaged weights; last training
-loss {loss}. {note} Longer runs and a GPU (`--device cuda:0`) use the same recipe.
+loss {loss}. {start} {note} Longer runs and a GPU (`--device cuda:0`) use the same recipe.
 
 ## What it is not for
 

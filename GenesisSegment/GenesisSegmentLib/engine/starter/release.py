@@ -29,8 +29,8 @@ from .onnx_file import export_onnx
 from .train import NETWORK_OPTIONS, starter_network
 
 FILE = "genesis_starter.onnx"
-OFFERED = (1, 2, 3, 6, 8, 16, 17)
-"""What a user may ask for: taught, measured on a held-out CT, and found there. What else is taught is not ready."""
+OFFERED_MEAN, OFFERED_LEAST = 0.7, 0.5
+"""Dice that a class must have, on average and on each CT that it is measured on, so that a user may ask for it."""
 NOT_STATED = "UNCLEAR"
 
 
@@ -52,24 +52,38 @@ class Segments(Protocol):
         """A result with the ``segmentation``."""
 
 
-def ship(checkpoint: Path, models: Path) -> Path:
-    """Writes the ONNX file with the averaged weights and the JSON of its facts; returns the former."""
+def ship(checkpoint: Path, models: Path, taught: Sequence[int]) -> Path:
+    """Writes the ONNX file with the averaged weights and the JSON of its facts; returns the former.
+
+    Until it is measured (:func:`offered_classes`, :func:`write_facts`) all that was taught is offered.
+    """
     network = starter_network()
     network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["net"])
     target = models / FILE
     export_onnx(network.eval(), target)
-    write_facts(models)
+    write_facts(models, taught)
     return target
 
 
-def write_facts(models: Path) -> None:
+def offered_classes(figures: Iterable[CaseFigures]) -> tuple[int, ...]:
+    """The classes that are good enough wherever they were measured; a class that was never measured is not offered."""
+    dices: dict[int, list[float]] = {}
+    for figure in figures:
+        for score in figure.scores:
+            if score.dice is not None:
+                dices.setdefault(score.index, []).append(score.dice)
+    good = (i for i, d in dices.items() if sum(d) / len(d) >= OFFERED_MEAN and min(d) >= OFFERED_LEAST)
+    return tuple(sorted(good))
+
+
+def write_facts(models: Path, offered: Sequence[int]) -> None:
     """The facts of the starter beside its file and, alike, in the catalogue with the file's SHA-256."""
     samples = SampleRecipe()
     facts = {
         "architecture": "starter",
         "options": {**NETWORK_OPTIONS, "blocks_down": list(NETWORK_OPTIONS["blocks_down"])},
         "classes": list(class_table()),
-        "offered": list(OFFERED),
+        "offered": list(offered),
         "preprocessing": {
             "orientation": "RAS",
             "spacing_mm": [samples.spacing_mm] * 3,
@@ -81,22 +95,29 @@ def write_facts(models: Path) -> None:
     }
     write_json(models / FILE.replace(".onnx", ".json"), facts)
     path = models / "catalogue.json"
+    if not path.is_file():  # a trial in a folder of its own
+        return
     catalogue = json.loads(path.read_text(encoding="utf-8"))
     entry = next(entry for entry in catalogue["entries"] if entry["id"] == "starter")
     entry.update(facts, sha256=sha256_of(models / FILE))
     write_json(path, catalogue)
 
 
-def measure_starter(data: Path, trained_on: Sequence[TrainingCase]) -> tuple[CaseFigures, ...]:
-    """Runs the shipped file on every labelled CT of ``data`` whose patient it was not trained on.
+def measure_starter(
+    models: Path, data: Path, trained_on: Sequence[TrainingCase], classes: Sequence[int]
+) -> tuple[CaseFigures, ...]:
+    """Runs the file in ``models`` on every labelled CT of ``data`` whose patient it was not trained on.
+
+    ``classes`` are scored, as far as the file offers them.
 
     Raises:
         InputError: there is none.
     """
-    model = ModelStore.of_this_person().resolve("starter")
+    model = ModelStore.of_this_person().resolve(models / FILE)
     segmenter = open_segmenter(model, Job(), device="cpu")
     rows = unseen_cases(data, {case.name for case in trained_on})
-    figures = [case_figures(data, row, segmenter, model.facts.offered) for row in rows]
+    wanted = set(classes) & set(model.facts.offered)
+    figures = [case_figures(data, row, segmenter, wanted) for row in rows]
     measured = tuple(figure for figure in figures if figure is not None)
     if not measured:
         raise InputError(f"{data} has no labelled CT that the starter was not trained on.", "Add one.")
@@ -117,13 +138,13 @@ def unseen_cases(data: Path, trained_on: Set[str]) -> list[dict[str, str]]:
     ]
 
 
-def case_figures(data: Path, row: dict[str, str], segmenter: Segments, offered: Iterable[int]) -> CaseFigures | None:
-    """Scores of the offered classes that the case's reference knows about, marked or not; None where it knows none.
+def case_figures(data: Path, row: dict[str, str], segmenter: Segments, wanted: Iterable[int]) -> CaseFigures | None:
+    """Scores of the wanted classes that the case's reference knows about, marked or not; None where it knows none.
 
     A class that is annotated as absent has its place: what is found of it is false.
     """
     reference = read_labels(data / row["path"]).segmentation
-    classes = sorted(set(reference.classes) & set(offered))
+    classes = sorted(set(reference.classes) & set(wanted))
     if not classes:
         return None
     result = segmenter.segment(read_volume(data / row["path"] / "ct.nii.gz"), RunOptions())

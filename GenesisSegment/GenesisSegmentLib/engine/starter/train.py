@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ...core.files import atomic_file
+from ..checkpoints import initialise_from_genesis, load
 from ..learning.loss import partial_label_loss
 from ..networks.starter import SegResNetBackbone
 from ..networks.universal import UniversalModel, apply_head
@@ -29,12 +31,11 @@ HALF_VOXELS = 500.0
 class TrainingRecipe:
     """What to teach, how long and how fast. The budget is wall time in seconds, over all runs that are resumed.
 
-    ``classes`` are taught; with little time it pays to leave out small ones. The other channels stay untrained and
-    are not offered.
+    ``classes`` are taught. The other channels, of lesions and cysts, stay untrained.
     """
 
     budget_s: float
-    classes: tuple[int, ...] = (1, 2, 3, 6, 7, 8, 9, 16, 17, 21)
+    classes: tuple[int, ...] = tuple(range(1, 26))
     learning_rate: float = 1.5e-3
     weight_decay: float = 1e-4
     average_decay: float = 0.997
@@ -54,18 +55,34 @@ class StarterTraining:
         samples: SampleRecipe | None = None,
         device: str = "cpu",
         report: Callable[[str], None] = print,
+        genesis: Path | None = None,
     ) -> None:
+        """Args:
+            cases: to learn from.
+            folder: of the checkpoint and the log.
+            recipe: how long and how fast.
+            samples: how samples are drawn.
+            device: "cpu" or "cuda:0".
+            report: is told a line now and then.
+            genesis: pre-trained weights of the backbone (``genesis-segment pretrain --network starter``) to begin with.
+
+        Raises:
+            ModelError: the pre-trained weights are of another network.
+        """
         self._cases, self._folder, self._recipe, self._report = cases, folder, recipe, report
         self._samples = samples or SampleRecipe()
         self._device = torch.device(device)
         torch.manual_seed(recipe.seed)
         self.model = starter_network().to(self._device)
+        if genesis is not None:
+            initialise_from_genesis(self.model, load(genesis))
         self.model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self.average = starter_network().to(self._device)
         self.average.load_state_dict(self.model.state_dict())
         self._optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
         )
+        self._began_with = genesis.name if genesis else ""
         self.step, self.elapsed_s, self.last_loss = 0, 0.0, float("nan")
         self._resume()
 
@@ -89,6 +106,10 @@ class StarterTraining:
                 losses, saved = [], time.monotonic()
         self._save(float(np.mean(losses)) if losses else float("nan"))
         return self.average.eval()
+
+    def facts(self) -> dict[str, Any]:
+        """What the model card tells of the run."""
+        return {"step": self.step, "elapsed_s": self.elapsed_s, "loss": self.last_loss, "genesis": self._began_with}
 
     def _learn(self, sample: Sample) -> float:
         share = share_of_rate(self.step, self.elapsed_s / self._recipe.budget_s)
