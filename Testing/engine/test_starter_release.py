@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import nibabel
@@ -11,6 +12,7 @@ import pytest
 
 from GenesisSegmentLib.core.segmentation import Segmentation, pack
 from GenesisSegmentLib.engine.evaluate import ClassScore
+from GenesisSegmentLib.engine.starter.failures import draw_failures
 from GenesisSegmentLib.engine.starter.model_card import _figure_rows, _other_rows
 from GenesisSegmentLib.engine.starter.release import CaseFigures, case_figures, offered_classes, unseen_cases
 
@@ -54,7 +56,9 @@ class Finds:
         return SimpleNamespace(segmentation=Segmentation(bits, volume.geometry, (SPLEEN, LIVER, AORTA)))
 
 
-def test_classes_that_are_annotated_and_absent_are_measured_and_their_false_volume_is_in_the_card(data):
+@pytest.fixture
+def a_case(data):
+    """The folder of case c: a body with a liver of 8 x 8 x 8 voxels; the spleen was looked for and is absent."""
     folder = data / "c"
     folder.mkdir()
     affine = np.diag([3.0, 3.0, 5.0, 1.0])
@@ -66,6 +70,10 @@ def test_classes_that_are_annotated_and_absent_are_measured_and_their_false_volu
     nibabel.save(nibabel.Nifti1Image(labels, affine), folder / "labels.nii.gz")
     table = {"labels": {"1": "liver"}, "universal_model": {"1": LIVER}, "universal_model_annotated": [SPLEEN, LIVER]}
     (folder / "labels.json").write_text(json.dumps(table))
+    return folder
+
+
+def test_classes_that_are_annotated_and_absent_are_measured_and_their_false_volume_is_in_the_card(data, a_case):
     (row,) = (row for row in unseen_cases(data, set()) if row["case"] == "c")
     figure = case_figures(data, row, Finds(), (SPLEEN, LIVER, AORTA))
     assert [(s.index, s.status, s.dice) for s in figure.scores] == [
@@ -101,3 +109,21 @@ def test_every_class_that_is_not_offered_is_listed_with_the_reason():
     assert "| aorta | taught, but no CT that was kept out has it: not measured |" in rows
     assert "| colon | not taught |" in rows
     assert not any(row.startswith("| liver |") for row in rows)
+
+
+class FindsTooLittle:
+    """Stands for a segmenter that finds half of the liver."""
+
+    def segment(self, volume, options):
+        liver = np.zeros(SHAPE, bool)
+        liver[4:8, 4:12, 4:12] = True
+        return SimpleNamespace(segmentation=Segmentation(pack([(LIVER, liver)], SHAPE), volume.geometry, (LIVER,)))
+
+
+def test_what_is_found_worst_is_pictured_and_closed_licences_are_not(data, a_case, tmp_path):
+    mine = replace(figures_of(liver=0.67), case="c", licence="CC BY 4.0")
+    closed = replace(figures_of(liver=0.1), case="a_crop", licence="CC BY-NC 3.0")
+    (failure,) = draw_failures(data, (mine, closed), (LIVER,), FindsTooLittle(), tmp_path)
+    assert (failure.case, failure.class_name, failure.dice) == ("c", "liver", 0.67)
+    assert (tmp_path / failure.file).is_file()
+    assert draw_failures(data, (mine,), (SPLEEN,), FindsTooLittle(), tmp_path) == ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +21,28 @@ _LEAST_MM, _AROUND_MM = 90.0, 25.0
 _SMOOTHED_STEPS = 25
 
 
+@dataclass(frozen=True)
+class Names:
+    """What the legend says of the three outlines."""
+
+    before: str = "before"
+    after: str = "after"
+    truth: str = "accepted by a person"
+
+
 def draw_change(
-    path: Path, volume: Volume, before: BoxedMask, after: BoxedMask, truth: BoxedMask, label: str, title: str
+    path: Path,
+    volume: Volume,
+    before: BoxedMask,
+    after: BoxedMask,
+    truth: BoxedMask,
+    label: str,
+    title: str,
+    names: Names = Names(),
 ) -> bool:
     """Writes a PNG of the axial slice in which most voxels of ``label`` changed: before at the left, after beside it.
 
-    The reference is drawn in white on both. Radiological display: the patient's right is at the picture's left. False
+    ``truth`` is drawn in white on both. Radiological display: the patient's right is at the picture's left. False
     where nothing changed: then there is no picture.
 
     Raises:
@@ -50,7 +67,9 @@ def draw_change(
     width, height = size_mm[0] * scale, size_mm[1] * scale
     sheet = Sheet.of_size(round(3 * _MARGIN_PX + 2 * width), round(_HEADER_PX + height + _FOOTER_PX))
     window = LUNG if _is_of_lung(label) else SOFT_TISSUE
-    for n, (mask, color, name) in enumerate([(masks[0], BEFORE_COLOR, "before"), (masks[1], AFTER_COLOR, "after")]):
+    for n, (mask, color, name) in enumerate(
+        [(masks[0], BEFORE_COLOR, names.before), (masks[1], AFTER_COLOR, names.after)]
+    ):
         left = _MARGIN_PX + n * (width + _MARGIN_PX)
         axes = sheet.axes(left, _HEADER_PX, width, height)
         draw_ct(axes, image, size_mm, window)
@@ -58,7 +77,8 @@ def draw_change(
         draw_outline(axes, mask, size_mm, color, 2.0, has_seam=True)
         draw_letters(axes, plane, window, width, height)
         sheet.write(left, _HEADER_PX + height + 10, f"\u25a0 {name}", size=10, color=color)
-        sheet.write(left + 80, _HEADER_PX + height + 10, "\u25a0 accepted by a person", size=10, color="white")
+        if name != names.truth:
+            sheet.write(left + 80, _HEADER_PX + height + 10, f"\u25a0 {names.truth}", size=10, color="white")
     sheet.write(_MARGIN_PX, 14, title, size=11, color="white", weight="bold")
     with atomic_file(path) as temporary:
         sheet.figure.savefig(temporary, format="png", facecolor=sheet.figure.get_facecolor())

@@ -11,9 +11,10 @@ import typer
 from ...core.durations import in_seconds
 from ...core.resources import resource
 from .cases import TrainingCase, training_cases
+from .failures import draw_failures
 from .genesis import pretrained_backbone
 from .model_card import write_model_card
-from .release import measure_starter, offered_classes, ship, write_facts
+from .release import measure_starter, offered_classes, open_starter, ship, write_facts
 from .train import StarterTraining, TrainingRecipe
 
 
@@ -66,7 +67,8 @@ def _measure_and_describe(
     found = measure_starter(folder, data, cases, taught)
     write_facts(folder, offered_classes(found))
     figures = measure_starter(folder, data, cases, offered_classes(found))
-    write_model_card(folder, cases, figures, found, recipe, trained)
+    failures = draw_failures(data, figures, offered_classes(found), open_starter(folder)[0], folder)
+    write_model_card(folder, cases, figures, found, recipe, trained, failures)
     for figure in found:
         for score in figure.scores:
             typer.echo(f"{figure.case} {score.name}: Dice {score.dice}")

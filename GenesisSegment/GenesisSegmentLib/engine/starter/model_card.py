@@ -10,6 +10,7 @@ from ...core.classes import class_table
 from ...core.files import atomic_file
 from .augment import SampleRecipe
 from .cases import HELD_OUT, TrainingCase
+from .failures import Failure
 from .release import FILE, OFFERED_LEAST, OFFERED_MEAN, CaseFigures, offered_classes, write_json
 from .train import TrainingRecipe
 
@@ -21,10 +22,12 @@ def write_model_card(
     all_figures: tuple[CaseFigures, ...],
     recipe: TrainingRecipe,
     trained: dict,
+    failures: Sequence[Failure] = (),
 ) -> None:
     """The model card as Markdown, and the figures behind it as JSON.
 
-    ``figures`` are of the classes that are offered, ``all_figures`` of all that were taught.
+    ``figures`` are of the classes that are offered, ``all_figures`` of all that were taught; ``failures`` are pictures
+    that lie beside it.
     """
     offered = offered_classes(all_figures)
     write_json(
@@ -51,6 +54,7 @@ def write_model_card(
         cases="\n".join(_case_row(case) for case in cases),
         held_out=", ".join(HELD_OUT),
         figures="\n".join(_figure_rows(figures)),
+        failures="\n\n".join(f"![{f.class_name} of {f.case}, Dice {f.dice:.2f}]({f.file})" for f in failures),
     )
     with atomic_file(models / "genesis_starter.md") as path:
         path.write_text(text, encoding="utf-8")
@@ -114,6 +118,10 @@ are half lung) was seen on the held-out CT, so its figures are a little kind.
 | case | class | Dice | NSD | HD95 | status |
 |---|---|---|---|---|---|
 {figures}
+
+Where it is most wrong (found in orange, the reference dashed; slices of openly licensed CTs):
+
+{failures}
 
 Reproduce: `scripts/train_starter DATA --measure-only`, DATA being the folder with CASES.csv.
 

@@ -113,15 +113,20 @@ def measure_starter(
     Raises:
         InputError: there is none.
     """
-    model = ModelStore.of_this_person().resolve(models / FILE)
-    segmenter = open_segmenter(model, Job(), device="cpu")
+    segmenter, offered = open_starter(models)
     rows = unseen_cases(data, {case.name for case in trained_on})
-    wanted = set(classes) & set(model.facts.offered)
+    wanted = set(classes) & set(offered)
     figures = [case_figures(data, row, segmenter, wanted) for row in rows]
     measured = tuple(figure for figure in figures if figure is not None)
     if not measured:
         raise InputError(f"{data} has no labelled CT that the starter was not trained on.", "Add one.")
     return measured
+
+
+def open_starter(models: Path) -> tuple[Segments, tuple[int, ...]]:
+    """The file in ``models``, ready to segment on the CPU, and the classes that it offers."""
+    model = ModelStore.of_this_person().resolve(models / FILE)
+    return open_segmenter(model, Job(), device="cpu"), model.facts.offered
 
 
 def unseen_cases(data: Path, trained_on: Set[str]) -> list[dict[str, str]]:
