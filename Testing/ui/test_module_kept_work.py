@@ -126,9 +126,9 @@ def test_no_tool_can_be_active_on_a_protected_segment(slicer_bench, case, first,
     if first == "mark":
         assert editor.mrmlSegmentEditorNode().GetActiveEffectName() == "Paint"
         getattr(controller, mark)("liver", True)
-    slicer_bench.pump(0)
-    assert not editor.mrmlSegmentEditorNode().GetActiveEffectName()
-    assert f"Liver is {word}, so no tool can be used on it." in host.ui.correctNoteLabel.text
+    slicer_bench.wait_until(lambda: not editor.mrmlSegmentEditorNode().GetActiveEffectName(), PATIENCE_S)
+    said = f"Liver is {word}, so no tool can be used on it."
+    slicer_bench.wait_until(lambda: said in host.ui.correctNoteLabel.text, PATIENCE_S)
     controller.select_segment("kidney_right")
     editor.setActiveEffectByName("Paint")
     slicer_bench.pump(0)
@@ -141,6 +141,12 @@ def rest(case):
     case.bench.wait_until(lambda: not case.host.widget.panel.controller.view.is_working, PATIENCE_S)
 
 
+def press(case, name):
+    """Clicks a button as soon as a person could."""
+    case.bench.wait_until(lambda: case.host.find(name).enabled, PATIENCE_S)
+    case.host.click(name)
+
+
 @pytest.mark.parametrize("is_key", [False, True])
 def test_undo_keeps_the_marks_of_what_it_does_not_change(case, is_key):
     controller, row = case.host.widget.panel.controller, lambda: case.row("kidney_right")
@@ -148,11 +154,11 @@ def test_undo_keeps_the_marks_of_what_it_does_not_change(case, is_key):
     controller.set_reviewed("kidney_right", True)
     controller.set_locked("kidney_right", True)
     rest(case)
-    case.host.ui.segmentEditorWidget.undo() if is_key else case.host.click("undoButton")
+    case.host.ui.segmentEditorWidget.undo() if is_key else press(case, "undoButton")
     assert (case.liver == case.proposed).all()
     case.bench.wait_until(lambda: row().lock.is_checked and row().review.is_checked, PATIENCE_S)
     rest(case)
-    case.host.ui.segmentEditorWidget.redo() if is_key else case.host.click("redoButton")
+    case.host.ui.segmentEditorWidget.redo() if is_key else press(case, "redoButton")
     assert (case.liver == case.own).all()
     rest(case)
     assert (row().lock.is_checked, row().review.is_checked) == (True, True)
@@ -161,7 +167,7 @@ def test_undo_keeps_the_marks_of_what_it_does_not_change(case, is_key):
 def test_undo_names_what_is_no_longer_reviewed_because_of_it(case):
     case.host.widget.panel.controller.set_reviewed("liver", True)
     rest(case)
-    case.host.click("undoButton")
+    press(case, "undoButton")
     rest(case)
     assert case.host.ui.statusLabel.text.endswith("changed by Undo or Redo, or removed: Liver.")
     assert not case.row("liver").review.is_checked
@@ -200,7 +206,7 @@ def import_scene(bench, path, *nodes):
 def test_undo_is_kept_when_another_scene_is_read_into_this_one(case, tmp_path):
     import_scene(case.bench, tmp_path / "other.mrml", case.bench.slicer.vtkMRMLLinearTransformNode())
     assert case.host.ui.undoButton.enabled
-    case.host.click("undoButton")
+    press(case, "undoButton")
     assert (case.liver == case.proposed).all()
 
 
