@@ -17,19 +17,24 @@ from ..images.sitk import LPS_TO_RAS, to_sitk
 
 GZIP_LEVEL = 6
 """On label maps the highest level takes several times longer and saves little."""
+REMARK_FIELD = "GenesisSegment_Remark"
+"""Our own header field in NRRD and MetaImage; in NIfTI it is the description."""
 
 
-def write_image(path: Path, values: np.ndarray, geometry: Geometry) -> None:
-    """Writes ``values`` (i, j, k) as ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``, by the suffix of ``path``."""
+def write_image(path: Path, values: np.ndarray, geometry: Geometry, remark: str = "") -> None:
+    """Writes ``values`` (i, j, k) as ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``, by the suffix of ``path``.
+
+    A ``remark``, ASCII, stands in the header; NIfTI has room for 79 characters of it.
+    """
     if path.name.endswith((".nii", ".nii.gz")):
-        write_nifti(path, values, geometry)
+        write_nifti(path, values, geometry, remark)
     elif path.suffix == ".nrrd":
-        write_nrrd(path, values, geometry, {})
+        write_nrrd(path, values, geometry, {REMARK_FIELD: remark} if remark else {})
     else:
-        write_metaimage(path, values, geometry)
+        write_metaimage(path, values, geometry, remark)
 
 
-def write_nifti(path: Path, values: np.ndarray, geometry: Geometry) -> None:
+def write_nifti(path: Path, values: np.ndarray, geometry: Geometry, remark: str = "") -> None:
     """Writes ``values`` (i, j, k) as NIfTI whose sform is the grid's matrix, rounded to float32 and nothing else.
 
     ITK would take the matrix apart and put it together again, which moves its last bits and straightens it, and it
@@ -41,6 +46,7 @@ def write_nifti(path: Path, values: np.ndarray, geometry: Geometry) -> None:
     image.header.set_xyzt_units("mm")
     image.set_sform(geometry.ijk_to_ras, code="scanner")
     image.set_qform(geometry.ijk_to_ras, code="scanner")
+    image.header["descrip"] = remark[:79].encode("ascii")
     nibabel.save(image, path)
 
 
@@ -78,13 +84,15 @@ def _put_characters_back(path: Path) -> None:
     other.replace(path)
 
 
-def write_metaimage(path: Path, values: np.ndarray, geometry: Geometry) -> None:
+def write_metaimage(path: Path, values: np.ndarray, geometry: Geometry, remark: str = "") -> None:
     """Writes ``values`` (i, j, k) as compressed MetaImage.
 
     Raises:
         OutputError: disk full, read-only or no permission, which ITK reports as a RuntimeError.
     """
     image = to_sitk(values, geometry)
+    if remark:
+        image.SetMetaData(REMARK_FIELD, remark)
     try:
         sitk.WriteImage(image, str(path), useCompression=True)
     except RuntimeError as error:
