@@ -23,6 +23,7 @@ from .models import models_app
 from .pretrain import pretrain
 from .refine import refine
 from .segment import segment
+from .synthesize import synthesize
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 a fault or failures in a batch, 2 wrong usage, 3 input, 4 model, 5 memory or device, "
@@ -48,6 +49,7 @@ app.add_typer(models_app, name="models")
 app.command()(learn)
 app.add_typer(cases_app, name="cases")
 app.command()(pretrain)
+app.command()(synthesize)
 app.command()(evaluate)
 app.command()(benchmark)
 app.command()(info)

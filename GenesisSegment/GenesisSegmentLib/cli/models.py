@@ -15,7 +15,7 @@ from ..core.errors import ConsentError
 from ..engine.models.cache import State
 from ..engine.models.catalogue import ModelEntry, ModelFacts
 from ..engine.models.store import ModelStore
-from . import versions
+from . import prune, versions
 from .consent import confirmed, consent_of_person, grid, job_with_bar, licence_rows, size_text
 
 models_app = typer.Typer(
@@ -219,3 +219,4 @@ def _say(message: str) -> None:
 
 
 versions.register(models_app)
+prune.register(models_app)

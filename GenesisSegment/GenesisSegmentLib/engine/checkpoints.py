@@ -47,7 +47,7 @@ _DAMAGE = (
 )
 _NAMED = 4
 _MOST_NUMBERS = 10**9
-_SIZES = {"filters", "base", "blocks_down"}
+_SIZES = {"filters", "base", "blocks_down", "features"}
 """Options that decide how large a network is."""
 _STATISTICS = ("running_mean", "running_var")
 

@@ -265,6 +265,13 @@ def growth(setting: Setting, job: Job) -> Iterable[Figure]:
     return measured(setting, job)
 
 
+def levels(setting: Setting, job: Job) -> Iterable[Figure]:
+    """UNet++ at its levels."""
+    from .levels import levels as measured
+
+    return measured(setting, job)
+
+
 def masks_back(setting: Setting, job: Job) -> Iterable[Figure]:
     """From logits on a coarse grid to masks on the CT's own."""
     from .voxels import masks_back as measured
@@ -286,6 +293,13 @@ def refining(setting: Setting, job: Job) -> Iterable[Figure]:
     return measured(setting, job)
 
 
+def synthesis(setting: Setting, job: Job) -> Iterable[Figure]:
+    """Synthetic lesions, and their texture."""
+    from .synthesis import synthesis as measured
+
+    return measured(setting, job)
+
+
 def learning(setting: Setting, job: Job) -> list[Figure]:
     """A step of learning."""
     from .learning import learning as measured
@@ -302,9 +316,11 @@ CASES: dict[Case, float] = {
     islands: 10,
     lattice: 5,
     network: 30,
+    levels: 10,
     starter: 10,
     starter_ct: 10,
     refining: 10,
+    synthesis: 10,
     growth: 20,
     whole_ct: 60,
 }

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -60,6 +61,19 @@ def _step(task: str, setting: Setting) -> Callable[[], object]:
     return next(way for way in ways() if way.task == task).prepare(setting)
 
 
+def _level(name: str, is_narrow: bool, setting: Setting) -> Callable[[], object]:
+    from .levels import prepare
+
+    return prepare(name, is_narrow, setting)
+
+
+def _level_tasks() -> dict[str, Callable[[Setting], Callable[[], object]]]:
+    from .levels import NAMES, task
+
+    pairs = [(name, is_narrow) for name in NAMES for is_narrow in (False, True)]
+    return {task(name, is_narrow): partial(_level, name, is_narrow) for name, is_narrow in pairs}
+
+
 TASKS: dict[str, Callable[[Setting], Callable[[], object]]] = {
     "aggregate-monai": lambda setting: _aggregate("monai", setting),
     "aggregate-ring": lambda setting: _aggregate("ring", setting),
@@ -73,6 +87,7 @@ TASKS: dict[str, Callable[[Setting], Callable[[], object]]] = {
     "learn-decoder": lambda setting: _step("learn-decoder", setting),
     "learn-head": lambda setting: _step("learn-head", setting),
     "learn-cached": lambda setting: _step("learn-cached", setting),
+    **_level_tasks(),
 }
 
 

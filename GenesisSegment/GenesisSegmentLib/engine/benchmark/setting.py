@@ -14,7 +14,8 @@ class Setting:
 
     The whole CT (``whole_...``) is the same part of a body in every setting, in smaller or larger voxels.
     ``growth_side`` is that of the smallest image whose growth is measured. ``native_shape`` is that of a CT to which
-    masks are brought back, ``islands_side`` that of masks with islands.
+    masks are brought back, ``islands_side`` that of masks with islands. ``liver_share`` is the length of the organ with
+    synthetic lesions, as a share of a liver's.
     """
 
     head_side: int
@@ -34,6 +35,8 @@ class Setting:
     growth_steps: tuple[int, ...] = (1, 2, 4)
     native_shape: Sides = (191, 191, 111)
     islands_side: int = 128
+    liver_share: float = 0.6
+    texture_shape: Sides = (210, 150, 160)
     classes: int = 32
     ct: Path | None = None
 
@@ -70,4 +73,6 @@ FULL = Setting(
     growth_steps=(1, 2, 4, 8),
     native_shape=(511, 511, 299),
     islands_side=300,
+    liver_share=1.0,
+    texture_shape=(420, 300, 320),
 )

@@ -149,11 +149,15 @@ def _genesis_nnunet(classes: int = 2, base: int = 32) -> nn.Module:
 
 
 def _unetpp(
-    classes: int = 2, deep_supervision: bool = False, level: int = 4, heads: Sequence[int] | None = None
+    classes: int = 2,
+    deep_supervision: bool = False,
+    level: int = 4,
+    heads: Sequence[int] | None = None,
+    features: Sequence[int] = (32, 32, 64, 128, 256, 32),
 ) -> nn.Module:
     from .unetpp import UNetPlusPlus
 
-    return UNetPlusPlus(classes, deep_supervision, level, heads)
+    return UNetPlusPlus(classes, deep_supervision, level, heads, features)
 
 
 def _unetpp_nnunet(

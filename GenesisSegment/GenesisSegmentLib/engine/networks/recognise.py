@@ -107,7 +107,19 @@ def _unetpp(weights: Weights) -> Options:
         classes=_rows(weights, f"final_conv_0_{level}.weight"),
         level=level,
         heads=heads,
+        features=_unetpp_features(weights),
     )
+
+
+def _unetpp_features(weights: Weights) -> tuple[int, ...] | None:
+    """Channels of X(0,0) .. X(4,0) and of X(0,4). A pruned network has no use for those beyond its level: the last."""
+    first = [_rows(weights, "conv_0_0.conv_0.conv.weight")]
+    found = first + [_rows(weights, f"conv_{i}_0.convs.conv_0.conv.weight") for i in range(1, 5)]
+    known = [count for count in found if count is not None]
+    if not known or first[0] is None:
+        return None
+    known += [known[-1]] * (len(found) - len(known))
+    return (*known, _rows(weights, "upcat_0_4.convs.conv_0.conv.weight") or known[0])
 
 
 def _unetpp_nnunet(weights: Weights) -> Options:

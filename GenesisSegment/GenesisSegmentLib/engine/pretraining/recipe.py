@@ -26,13 +26,17 @@ class PretrainRecipe:
     used up, over all runs that went on from one another. In several processes a batch is divided among them.
 
     With ``final_lr_share`` below 1, the learning rate also falls as a cosine to that share at the end of ``steps`` or
-    of the budget: for short runs, which never see a decay.
+    of the budget: for short runs, which never see a decay. The optimizer
+    "adam" is for such runs, too, and has no use for ``momentum``.
+    ``filters`` is the width of the starter's backbone; 16 fits the starter.
     """
 
     network: Network = "genesis_unet3d"
+    filters: int = 16
     crops: CropRule = field(default_factory=CropRule)
     distortions: DistortionRecipe = field(default_factory=DistortionRecipe)
     batch: int = 6
+    optimizer: Literal["sgd", "adam"] = "sgd"
     learning_rate: float = 1.0
     momentum: float = 0.9
     decay: float = 0.5
@@ -58,14 +62,18 @@ class PretrainRecipe:
 QUICK_STARTER = PretrainRecipe(
     network="starter",
     crops=CropRule(size=(32, 32, 32), per_scan=64, margins=(0, 0, 0), most_soft=1.0),
+    distortions=DistortionRecipe(inverted=0.0),
     batch=4,
-    learning_rate=0.1,
+    optimizer="adam",
+    learning_rate=1e-3,
     final_lr_share=0.02,
     precision="bf16-mixed",
 )
 """For minutes on two cores: small crops of everything in a CT, on the starter's grid.
 
-At a learning rate of 1 the starter's backbone, which has instance norms, does not learn to restore.
+Two things differ from the published recipe because minutes are not days. Contrast is never inverted: with inversion the
+answer is still an even grey after 700 steps, without it a third of the squared error is gone after 160. And Adam takes
+the place of SGD, by which 768 steps taught nothing either.
 """
 
 

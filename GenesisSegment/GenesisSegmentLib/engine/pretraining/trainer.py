@@ -113,11 +113,11 @@ class Pretraining:
         self._judged = ValidationBatches(material.validation, recipe.batch, recipe.seed, recipe.distortions)
         self._check_shares(min(recipe.batch, len(material.train)))
         torch.manual_seed(recipe.seed)
-        self.network = build(ARCHITECTURES[recipe.network])
+        options = {"filters": recipe.filters} if recipe.network == "starter" else {}
+        self.network = build(ARCHITECTURES[recipe.network], **options)
         if recipe.precision == "bf16-mixed":
             self.network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-        optimizer = torch.optim.SGD(self.network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum)
-        self._model, self._optimizer = fabric.setup(self.network, optimizer)
+        self._model, self._optimizer = fabric.setup(self.network, _optimizer(self.network, recipe))
         self._state = _State()
         self._resume()
 
@@ -315,6 +315,12 @@ class Pretraining:
         self._optimizer.load_state_dict(saved.pop("optimizer"))
         saved["best"] = {key: value.cpu() for key, value in saved["best"].items()}
         self._state = _State(**saved)
+
+
+def _optimizer(network: torch.nn.Module, recipe: PretrainRecipe) -> torch.optim.Optimizer:
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(network.parameters(), lr=recipe.learning_rate)
+    return torch.optim.SGD(network.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum)
 
 
 def forget(folder: Path) -> None:
