@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from GenesisSegmentLib.core.classes import class_table
+from GenesisSegmentLib.core.classes import FIRST_OWN, class_table, own_structure
 from GenesisSegmentLib.core.errors import InputError
 from GenesisSegmentLib.core.geometry import Geometry
 from GenesisSegmentLib.core.pieces import Pieces
@@ -22,9 +22,9 @@ def volume() -> Volume:
     return Volume(np.zeros(SHAPE, dtype=np.int16), geometry, Source(Path("ct"), "ct"))
 
 
-def segment_state(index: int, **changes) -> SegmentState:
-    structure = class_table()[index]
-    state = SegmentState(structure.slug, structure.name, structure.color, index, False, False, True, 0)
+def segment_state(index: int, taught: str = "", **changes) -> SegmentState:
+    structure = own_structure(index, taught) if taught else class_table()[index]
+    state = SegmentState(structure.slug, structure.name, structure.color, index, False, False, True, 0, taught)
     return replace(state, **changes)
 
 
@@ -54,6 +54,7 @@ class FakeScene:
         self.rows: dict[str, list[SegmentState]] = {}
         self.overlaps: tuple[tuple[int, int], ...] = ()
         self.is_preview_shown = False
+        self.overwriting = "none"
         self.kept_back = 0
         """Voxels that cannot be written."""
         self.versions: dict[str, int] = {}
@@ -113,10 +114,10 @@ class FakeScene:
     def segmentation_of(self, volume_id: str) -> str | None:
         return self.results.get(volume_id)
 
-    def writing_partial(self, snapshot, class_index, box, mask) -> Pieces[None]:
+    def writing_partial(self, snapshot, class_index, box, mask, taught="") -> Pieces[None]:
         yield from self._in_pieces()
         self._refuse("write_partial")
-        self.calls.append(("write_partial", snapshot.node_id, class_index, box, int(mask.sum())))
+        self.calls.append(("write_partial", snapshot.node_id, class_index, box, int(mask.sum()), taught))
 
     def discard_partials(self, snapshot) -> None:
         self.calls.append(("discard_partials", snapshot.node_id))
@@ -127,13 +128,18 @@ class FakeScene:
         self.written.append((snapshot.fingerprint, str(now)))
         classes = [c for layer in layers for c in layer.classes]
         self.calls.append(("write_result", snapshot.node_id, tuple(classes), text, measurements))
-        self.add_result(snapshot.node_id, classes)
+        self.add_result(snapshot.node_id, classes, text.own)
         self.when_writing()
         return self.results[snapshot.node_id]
 
-    def add_result(self, volume_id: str, classes) -> None:
+    def add_result(self, volume_id: str, classes, own=()) -> None:
+        """Structures of ``own`` get other numbers than the model's: the last one the first."""
+        taught = dict(enumerate(own, FIRST_OWN))
+        numbers = dict(zip(taught, reversed(taught), strict=True))
         self.results[volume_id] = f"seg-{volume_id}"
-        self.rows[self.results[volume_id]] = [segment_state(c) for c in sorted(classes)]
+        self.rows[self.results[volume_id]] = [
+            segment_state(numbers.get(c, c), taught.get(c, "")) for c in sorted(classes)
+        ]
 
     def remove(self, volume_id: str) -> None:
         self.fingerprints.pop(volume_id, None)
@@ -173,12 +179,17 @@ class FakeScene:
         self._refuse("version")
         return self.versions.get(segmentation_id, 0), tuple(self.rows[segmentation_id])
 
-    def add_segment(self, segmentation_id, class_index) -> str:
+    def rules(self, segmentation_id):
+        return self.overwriting, tuple((row.is_locked, row.is_reviewed) for row in self.rows[segmentation_id])
+
+    def add_segment(self, segmentation_id, class_index, taught="") -> str:
         self._refuse("add_segment")
-        self.calls.append(("add_segment", class_index))
-        state = (
-            segment_state(class_index) if class_index else replace(segment_state(1), segment_id="own", class_index=0)
-        )
+        self.calls.append(("add_segment", class_index, taught))
+        state = segment_state(class_index or 1)
+        if taught:
+            state = segment_state(64, taught)
+        elif not class_index:
+            state = replace(state, segment_id="own", class_index=0)
         self.rows[segmentation_id].append(state)
         return state.segment_id
 

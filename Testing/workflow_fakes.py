@@ -50,6 +50,8 @@ class ScriptedWorker:
         self.released: list[str] = []
         self.held: list[tuple[int, ...]] = []
         """Shapes of the boxes that prompts are about."""
+        self.swept: set[str] = set()
+        """Fingerprints and files that were deleted behind its back."""
         self.stopped = self.closed = 0
         self.is_prompt = True
         self.devices = (CPU,)
@@ -78,6 +80,7 @@ class ScriptedWorker:
 
     def send_volume(self, volume, fingerprint) -> str:
         job = new_id()
+        self.swept.discard(fingerprint)
         self.handed.append((job, fingerprint))
         if self.is_prompt:
             self.events.append(Done(job))
@@ -98,6 +101,9 @@ class ScriptedWorker:
         yield
         self.held.append(bits.shape)
         return f"held-{len(self.held)}"
+
+    def holds(self, name) -> bool:
+        return name not in self.swept
 
     def mask(self, partial):
         if partial.file == "gone":

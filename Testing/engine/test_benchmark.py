@@ -34,7 +34,9 @@ from GenesisSegmentLib.engine.benchmark import (
     tasks,
     whole,
 )
-from GenesisSegmentLib.engine.networks import universal
+from GenesisSegmentLib.engine.benchmark.levels import level_costs
+from GenesisSegmentLib.engine.networks import unetpp, universal
+from GenesisSegmentLib.engine.networks.unetpp import UNetPlusPlus
 from learning_builders import a_network
 
 TINY = replace(
@@ -53,6 +55,8 @@ TINY = replace(
     growth_steps=(1, 2),
     native_shape=(31, 29, 23),
     islands_side=32,
+    liver_share=0.4,
+    texture_shape=(120, 110, 100),
 )
 MEASURED = {"peak_bytes": 25.0 * 2**20, "whole_bytes": 300.0 * 2**20}
 TIMES = {"first_s": 0.5, "first_cpu_s": 0.75, "written_s": 1.5, "written_cpu_s": 1.75}
@@ -65,12 +69,15 @@ METRICS = (
     "Universal model, phantom, windows run",
     "Universal U-Net",
     "largest difference of logits",
+    "UNet++ at level 1 of 4, one window 32^3",
     "Starter, file",
     "Starter, CT of 48 x 40 x 40, ONNX Runtime: all written",
     "Growth of time with windows",
     "Growth of memory with classes",
     "Masks back to 31 x 29 x 23, 25 classes",
     "Largest piece of 25 organs, 32^3",
+    "Synthetic lesions, 5 CTs",
+    "Texture of lesions, 120 x 110 x 100 mm",
     "Whole CT, 17 x 17 x 17, 32 classes: fp32, overlap 0.25",
     "the part of overlap 0.25 against 0.5",
     "One organ of a whole CT",
@@ -94,6 +101,7 @@ def tiny(monkeypatch, ct, tmp_path) -> Setting:
     setting = replace(TINY, ct=ct)
     monkeypatch.setenv("GENESIS_SEGMENT_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(package, "QUICK", setting)
+    monkeypatch.setattr(unetpp, "FEATURES", (2, 2, 4, 4, 4, 2))
     monkeypatch.setattr(whole, "universal_network", lambda: a_network("unet", classes=32))
     plain = {"peak_bytes": 100.0 * 2**20}
     monkeypatch.setattr(measure, "run_child", lambda task, setting: MEASURED | (plain if is_plain(task) else {}))
@@ -102,7 +110,37 @@ def tiny(monkeypatch, ct, tmp_path) -> Setting:
 
 
 def is_plain(task: str) -> bool:
-    return "monai" in task or "published" in task or task == "learn-plain"
+    return "monai" in task or "published" in task or task in ("learn-plain", "level-wide-L4")
+
+
+def test_a_pruned_unetpp_says_what_the_whole_one_says_at_its_head(monkeypatch) -> None:
+    found = list(cases.levels(TINY, Job()))
+    assert [figure.metric[:17] for figure in found[::3]] == [
+        "UNet++ at level 1",
+        "UNet++ at level 2",
+        "UNet++ at level 3",
+    ]
+    assert [figure.unit for figure in found[:3]] == ["CPU s", "wall s", "MB"]
+    assert all(figure.agreement == 1.0 for figure in found if figure.unit != "MB")
+    assert all_agree(found)
+    broken = UNetPlusPlus.prune
+
+    def prune(network, level):
+        part = broken(network, level)
+        with torch.no_grad():
+            part.get_submodule(f"final_conv_0_{level}").bias.add_(0.1)
+        return part
+
+    monkeypatch.setattr(UNetPlusPlus, "prune", prune)
+    assert not all_agree(list(cases.levels(TINY, Job())))
+
+
+def test_costs_of_the_levels_grow_with_the_level() -> None:
+    costs = level_costs(TINY, True, lambda: None)
+    assert [cost.name for cost in costs] == ["unet", "L1", "L2", "L3", "L4"]
+    sizes = [cost.parameters for cost in costs[1:]]
+    assert sizes == sorted(sizes)
+    assert all(cost.cpu_s > 0 and cost.peak_mb == 25.0 for cost in costs)
 
 
 def only(monkeypatch, case) -> None:
@@ -124,7 +162,7 @@ def test_the_table_holds_every_metric(tmp_path, ct) -> None:
         if figure["ratio"] is not None and "GFLOP" not in figure["unit"]:
             assert figure["ratio"] == pytest.approx(figure["plain"] / figure["ours"])
     memory = [figure for figure in document["figures"] if figure["unit"] == "MB"]
-    assert [figure["ratio"] for figure in memory if figure["ratio"]] == [4.0, 4.0, 4.0]
+    assert [figure["ratio"] for figure in memory if figure["ratio"]] == [4.0] * 6
     for picture in ("benchmark.png", "growth.png"):
         assert (tmp_path / "out" / picture).stat().st_size > 1000
     for heading in ("Of floor", "at most"):

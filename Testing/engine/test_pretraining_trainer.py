@@ -72,7 +72,7 @@ def material(tmp_path: Path) -> Material:
 
 @pytest.fixture
 def small_network(monkeypatch):
-    monkeypatch.setattr(trainer, "build", lambda name: Conv())
+    monkeypatch.setattr(trainer, "build", lambda name, **options: Conv())
 
 
 def train(material: Material, folder: Path, recipe: PretrainRecipe, **options):
@@ -235,7 +235,7 @@ def test_the_same_seed_gives_the_same_weights(material, tmp_path, small_network)
 @pytest.mark.parametrize("killed_after", [1, 3, 4])
 def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(material, tmp_path, killed_after, monkeypatch):
     if killed_after != 3:  # the real network once, with its norms and channels
-        monkeypatch.setattr(trainer, "build", lambda name: Conv())
+        monkeypatch.setattr(trainer, "build", lambda name, **options: Conv())
     recipe = replace(SMALL, steps=5, checkpoint_every_s=0)
     _, whole = train(material, tmp_path / "whole", recipe)
     steps = 0

@@ -16,6 +16,7 @@ from GenesisSegmentLib.engine.starter.cases import (
     GRID_MM,
     HELD_OUT,
     aerated_lungs,
+    held_out_cases,
     lungs_by_threshold,
     to_grid,
     training_cases,
@@ -69,6 +70,18 @@ def test_only_cases_with_an_open_licence_are_used(tmp_path):
 def test_held_out_patients_are_never_used_under_any_case_name(tmp_path):
     data = a_data_folder(tmp_path, {"a": "CC BY 4.0", "b": "CC BY 4.0"}, {"b": HELD_OUT[0]})
     assert {case.name for case in training_cases(data)} == {"a"}
+
+
+def test_what_is_held_out_is_measured_on_and_nothing_else(tmp_path):
+    licences = {"a": "CC BY 4.0", "b": "CC BY 4.0", "c": "CC BY-NC 3.0"}
+    data = a_data_folder(tmp_path, licences, {"b": HELD_OUT[0], "c": HELD_OUT[0]})
+    (case,) = held_out_cases(data, 6.0)
+    assert case.name == "b"
+    assert case.ct is not None
+    assert case.ct.shape == case.labels.shape == (6, 6, 6)
+    assert set(np.unique(case.labels)) == {0, 6}
+    with pytest.raises(InputError, match=r"CASES\.csv"):
+        list(held_out_cases(tmp_path / "nowhere"))
 
 
 def test_labels_become_universal_classes_and_unannotated_classes_stay_unknown(tmp_path):

@@ -52,6 +52,22 @@ def test_organs_close_their_voxels_to_each_other_and_tumours_do_not(scene, node)
     assert not (tumour & CLOSED).any()
 
 
+@pytest.mark.parametrize("what", ["overwriting", "visibility", "lock", "tick"])
+def test_it_is_noticed_that_segments_may_take_other_voxels_of_each_other(scene, editor, node, what):
+    modes = slicer.vtkMRMLSegmentEditorNode
+    chosen = editor.logic.GetSegmentEditorNode()
+    chosen.SetOverwriteMode(modes.OverwriteVisibleSegments)
+    before = scene.rules(node.GetID())
+    assert scene.rules(node.GetID()) == before
+    if what == "overwriting":
+        chosen.SetOverwriteMode(modes.OverwriteNone)
+    elif what == "visibility":
+        scene.set_visible(node.GetID(), "spleen", False)
+    else:
+        (scene.set_locked if what == "lock" else scene.set_reviewed)(node.GetID(), "spleen", True)
+    assert scene.rules(node.GetID()) != before
+
+
 def test_a_box_of_the_ct_holds_what_the_whole_holds_there(scene, node):
     box = Box((3, 2, 1), (20, 15, 12))
     np.testing.assert_array_equal(bits(scene, node, "spleen", box), bits(scene, node, "spleen")[box.slices])

@@ -282,7 +282,7 @@ def test_layers_that_do_not_fit_leave_the_scene_as_it_was(app, scene, what, agai
 @pytest.mark.parametrize("again", [False, True])
 @pytest.mark.parametrize("step", ["keep_proposal", "write_table", "_sign"])
 def test_failure_at_any_later_step_leaves_the_scene_as_it_was(app, scene, monkeypatch, step, again):
-    from GenesisSegmentLib.mrml import scene as module
+    from GenesisSegmentLib.mrml import result as module
 
     volume = add_volume(app)
     if again:
@@ -292,7 +292,7 @@ def test_failure_at_any_later_step_leaves_the_scene_as_it_was(app, scene, monkey
     def fail(*_):
         raise MemoryError
 
-    monkeypatch.setattr(module.proposal if step == "keep_proposal" else module, step, fail)
+    monkeypatch.setattr(module, step, fail)
     others = {SPLEEN: box_mask(SHAPE, (1, 4), (1, 4), (1, 4)), PANCREAS: box_mask(SHAPE, (5, 8), (1, 4), (1, 4))}
     layers = [layer(others, looked_for=[LIVER])]
     with pytest.raises(MemoryError):
@@ -301,7 +301,7 @@ def test_failure_at_any_later_step_leaves_the_scene_as_it_was(app, scene, monkey
 
 
 def test_failure_leaves_surfaces_away_and_says_so(app, scene, monkeypatch):
-    from GenesisSegmentLib.mrml import scene as module
+    from GenesisSegmentLib.mrml import result as module
 
     volume = add_volume(app)
     node = segment(scene, volume)

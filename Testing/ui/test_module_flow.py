@@ -104,12 +104,14 @@ def test_locked_reviewed_and_reset_reach_the_segments(slicer_bench, start):
     table.cellWidget(1, 5).click()
     table.item(0, 2).setCheckState(qt.Checked)
     table.item(1, 3).setCheckState(qt.Checked)
-    slicer_bench.pump(0)
+
+    def rows():
+        return {row.segment.segment_id: row.segment for row in host.widget.panel.controller.view.correct.rows}
+
+    slicer_bench.wait_until(lambda: rows()["liver"].is_reviewed, PATIENCE_S)
+    assert rows()["kidney_right"].is_locked
     after = slicer_bench.slicer.util.arrayFromSegmentBinaryLabelmap(node, "liver", volume)
     assert (after == before).all()
-    rows = {row.segment.segment_id: row.segment for row in host.widget.panel.controller.view.correct.rows}
-    assert rows["kidney_right"].is_locked
-    assert rows["liver"].is_reviewed
 
 
 def test_editor_opens_on_the_result(slicer_bench, start):
@@ -246,14 +248,14 @@ def test_self_test_sees_a_result_that_is_not_on_the_ct(slicer_bench, start, monk
 
 
 def test_views_are_drawn_once_while_a_result_is_put_in(slicer_bench, start, monkeypatch):
-    from GenesisSegmentLib.mrml import scene
+    from GenesisSegmentLib.mrml import result
 
-    paused, real = [], scene.put_layers
+    paused, real = [], result.put_layers
     app = type(slicer_bench.app)
     pause, resume = app.pauseRender, app.resumeRender
     monkeypatch.setattr(app, "pauseRender", lambda self: paused.append("paused") or pause(self))
     monkeypatch.setattr(app, "resumeRender", lambda self: paused.append("resumed") or resume(self))
-    monkeypatch.setattr(scene, "put_layers", lambda *a: paused.append("written") or real(*a))
+    monkeypatch.setattr(result, "put_layers", lambda *a: paused.append("written") or real(*a))
     host = start()
     a_ct(slicer_bench)
     segment(slicer_bench, host)

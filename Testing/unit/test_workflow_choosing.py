@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -189,16 +188,6 @@ def test_starter_says_what_it_is_and_what_it_does_not_find(bench):
     assert "Starter, not for clinical use." in note
     assert "Licence: Apache-2.0." in note
     assert "Finds 7 of 32 structures; not offered: Gall Bladder" in note
-
-
-def test_structures_of_ones_own_are_not_kept_from_the_person(bench):
-    starter = next(info for info in bench.worker.models if info.id == "starter")
-    bench.worker.models = (replace(starter, id="v3", own=("soft tissue sarcoma",)), *bench.worker.models)
-    bench.controller.choose_volume("ct1")
-    bench.wait(1)
-    assert "your own" not in bench.view.segment.model_note
-    bench.controller.choose_model("v3")
-    assert "command line (genesis-segment segment), not yet here: soft tissue sarcoma." in bench.view.segment.model_note
 
 
 def test_model_that_is_not_there_cannot_run_and_can_be_fetched(bench):

@@ -9,11 +9,13 @@ process), from which it goes on; ``cancelled`` is there when it obeyed a cancel.
     exit:N        says its last words after step N and exits with code 3, each time, and forgets its steps
     kill:N        dies of SIGKILL after step N, each time, and forgets its steps
     lock:N        at step N keeps a lock until it was stopped and went on; ``is_in_the_way`` tells the supervisor
+    long:N        step N is one call of a library that takes minutes; ``long`` is there when it has begun
     deaf          ignores a cancel
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import sys
@@ -60,6 +62,9 @@ class FakeRound:
         train = small_training() if "torch" in self._rules else lambda: 1.0
         count = self._rules.get("steps", 20)
         for step in range(self._done() + 1, count + 1):
+            if step == self._rules.get("long"):
+                (self._folder / "long").touch()
+                hashlib.pbkdf2_hmac("sha256", b"", b"", 1_000_000_000)
             loss = train()
             time.sleep(0.01)
             self._record(step)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from acceptance_builders import acceptance
@@ -63,6 +65,8 @@ def test_versions_are_named_by_slicer_as_by_the_worker(home):
     for state in ("promoted", "rejected", "unproven"):
         labels = Channels.of_classes(ENTRY.facts.classes, ("soft tissue sarcoma",)).labels
         store.add(a_version(state=state, labels=labels), fill())
+    knows_nothing_else = replace(ENTRY.facts, offered=(), own=("soft tissue sarcoma",))
+    store.add(a_version(state="unproven", facts=knows_nothing_else, labels=labels), fill())
     store.use("v1")
     ours, known = learned_models(versions_folder()), {info.id for info in catalogue_models()}
     every = listed("", ModelStore.of_this_person()).models
@@ -80,5 +84,5 @@ def test_versions_are_named_by_slicer_as_by_the_worker(home):
         "own",
     )
     assert [[getattr(i, n) for n in plain] for i in ours] == [[getattr(i, n) for n in plain] for i in theirs]
-    assert [info.id for info in ours] == ["current", "v3", "v1"]
+    assert [info.id for info in ours] == ["current", "v4", "v3", "v1"]
     assert ours[0].own == ("soft tissue sarcoma",)

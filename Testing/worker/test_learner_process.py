@@ -111,6 +111,20 @@ def test_round_stands_still_while_the_device_is_taken_and_goes_on_after(learner,
     assert states(session, job) == ["learning", "waiting", "learning"]
 
 
+def test_round_stands_still_in_the_middle_of_a_step_however_long_it_takes(learner, folder, lease):
+    session = learner("steps:100000", "long:3")
+    session.client.send(learn())
+    session.until((folder / "long").exists)
+    process = trainer(folder)
+    with lease.held():
+        session.until(lambda: is_stopped(process))
+        used = process.cpu_times().user
+        session.pump_for(0.3)
+        assert process.cpu_times().user == used
+        assert steps(folder) == [1, 2], "it was stopped inside the step"
+    session.until(lambda: process.cpu_times().user > used)
+
+
 def test_person_pauses_a_round_and_lets_it_go_on(learner, folder, lease):
     session = learner("steps:100000")
     job = session.client.send(learn())

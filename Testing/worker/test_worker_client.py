@@ -16,6 +16,7 @@ import pytest
 
 from GenesisSegmentLib.core.errors import InputError
 from GenesisSegmentLib.core.layers import unpack_layers
+from GenesisSegmentLib.core.pieces import finished
 from GenesisSegmentLib.core.protocol import (
     Done,
     Estimate,
@@ -139,6 +140,21 @@ def test_run_on_a_store_that_was_cleared_away_needs_no_other_volume(fake, volume
     answer = session.ask(segment())  # the volume was not sent again: the worker says so, or has it still
     assert isinstance(answer, (Result, Failure))
     assert isinstance(loaded(session, volume).ask(segment()), Result)
+
+
+def test_client_knows_what_is_still_there(fake, volume, tmp_path):
+    session = loaded(fake(), volume)
+    assert session.client.holds("print")
+    assert not session.client.holds("another")
+    held = finished(session.client.holding(np.ones((2, 3, 4), np.uint8)))
+    assert session.client.holds(held)
+    later = finished(session.client.holding(np.ones((2, 3, 4), np.uint8)))
+    assert (session.client.holds(held), session.client.holds(later)) == (False, True)
+    for path in (tmp_path / "bulk").iterdir():
+        shutil.rmtree(path)
+    assert not session.client.holds("print")
+    assert not session.client.holds(later)
+    assert loaded(session, volume).client.holds("print")
 
 
 def test_volume_whose_files_were_cleared_away_is_written_again(fake, volume, tmp_path):
@@ -271,7 +287,7 @@ def test_nothing_comes_for_a_command_after_its_end(fake, volume):
 
 def test_cancel_while_the_volume_is_being_written_is_immediate(fake, volume, monkeypatch):
     hold = threading.Event()
-    monkeypatch.setattr("GenesisSegmentLib.core.worker_client.write_volume", lambda *_: hold.wait(PATIENCE_S))
+    monkeypatch.setattr("GenesisSegmentLib.core.handed_volumes.write_volume", lambda *_: hold.wait(PATIENCE_S))
     session = fake()
     session.client.send_volume(volume, "print")
     job = session.client.send(segment())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -77,7 +78,8 @@ def learn(
     """Learn from accepted corrections, and prove the new model on cases that were never learned from.
 
     It becomes the current model only when it is proven better; where there are too few cases to tell, it stays a trial
-    beside the current one. A round that was interrupted goes on.
+    beside the current one. A round that was interrupted goes on. Several processes learn together with
+    torchrun --nproc-per-node N -m GenesisSegmentLib.cli learn ...
     """
     if weights is not None and not from_genesis:
         raise UsageError("--weights was given without --from-genesis.", "Add it, or leave --weights out.")
@@ -97,6 +99,9 @@ def learn(
         "replay": replay,
         "pseudo": pseudo,
     }
+    if os.environ.get("RANK", "0") != "0":
+        _help()
+        return
     with job_with_bar("Learning") as job:
         record = _run(asked, store, database, restart, job)
     if as_json:
@@ -108,6 +113,19 @@ def learn(
     _show(record, as_json)
     if record.state == "cancelled":
         raise typer.Exit(Cancelled.exit_code)
+
+
+def _help() -> None:
+    """Does the share of a process that torchrun started and that is not the first one: it tells nothing."""
+    from ..engine.learning.team import Team
+
+    team, job, lease = Team.of_torchrun(), Job(), Lease()
+
+    def work() -> None:
+        with team.met():
+            team.help(job, lambda: lease.wait_until_free(job))
+
+    run_cancellable(job, work)
 
 
 def _run(asked: dict[str, Any], folder: Path | None, url: str | None, restart: bool, job: Job) -> RoundRecord:
@@ -135,10 +153,13 @@ def _run(asked: dict[str, Any], folder: Path | None, url: str | None, restart: b
 
 def _learned(store: CaseStore, request: RoundRequest, job: Job) -> RoundRecord:
     from ..engine.learning.round import run_round
+    from ..engine.learning.team import Team
     from ..engine.learning.versions import VersionStore
 
-    lease = Lease()
-    return run_round(store, VersionStore.of_this_person(), request, job, lambda: lease.wait_until_free(job))
+    lease, team = Lease(), Team.of_torchrun()
+    versions = VersionStore.of_this_person()
+    with team.met():
+        return run_round(store, versions, request, job, lambda: lease.wait_until_free(job), learn=team.learn)
 
 
 def document(record: RoundRecord) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .classes import class_table
+from .classes import StructureClass, class_table
 from .i18n import _
 
 _TITLES: dict[str, Callable[[], str]] = {
@@ -51,3 +51,8 @@ _TITLES: dict[str, Callable[[], str]] = {
 def class_title(index: int) -> str:
     """The name of a class in the person's language."""
     return _TITLES[class_table()[index].slug]()
+
+
+def structure_title(structure: StructureClass) -> str:
+    """The name of a class in the person's language; one of their own is called as they called it."""
+    return structure.name if structure.kind == "own" else class_title(structure.index)

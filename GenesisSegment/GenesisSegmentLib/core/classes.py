@@ -86,6 +86,12 @@ def structures(own: tuple[str, ...] = ()) -> Mapping[int, StructureClass]:
     return table
 
 
+def own_structure(index: int, name: str) -> StructureClass:
+    """The structure of one's own ``name`` as class ``index``, whatever others there are beside it."""
+    slug = safe_name(name, "structure")
+    return _own(index, name, slug if slug.lower() not in class_slugs() else f"{slug}_{index}")
+
+
 def own_color(index: int) -> tuple[int, int, int]:
     """The colour of a structure of one's own: its hue is far from those of the structures before it."""
     r, g, b = (round(255 * part) for part in colorsys.hsv_to_rgb((index - FIRST_OWN) * _GOLDEN % 1, 0.55, 0.95))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
+
+from .classes import FIRST_OWN, StructureClass, structures
 
 Point = tuple[float, float, float]
 
@@ -58,6 +61,16 @@ class ModelInfo:
     page: str | None
     citation: str
     own: tuple[str, ...] = ()
+
+    @property
+    def drawn(self) -> tuple[int, ...]:
+        """All that the model can draw: the classes that it offers, and the structures of ``own``."""
+        return (*self.offered, *range(FIRST_OWN, FIRST_OWN + len(self.own)))
+
+    @property
+    def structures(self) -> Mapping[int, StructureClass]:
+        """What each class is, structures of one's own included."""
+        return structures(self.own)
 
 
 @dataclass(frozen=True)

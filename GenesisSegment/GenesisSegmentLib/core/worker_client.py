@@ -6,7 +6,6 @@ All methods are called from one thread, which calls :meth:`WorkerClient.pump` ab
 from __future__ import annotations
 
 import dataclasses
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from .bulk import holds_volume, read_layer, read_mask, write_volume
+from .bulk import read_layer, read_mask
 from .errors import Cancelled, GenesisError
 from .geometry import Box
+from .handed_volumes import HandedVolumes, Written, volume_of
 from .i18n import _, retold
 from .layers import Layer
 from .pieces import Pieces
@@ -45,7 +45,6 @@ from .watchdog import Limits, Watchdog
 from .worker_files import WorkerFiles
 from .worker_process import Ended, Launch, WorkerProcess
 
-_KEPT_VOLUMES = 2
 _MISSED_HEARTBEATS = 3
 
 
@@ -57,21 +56,6 @@ class _Pending:
     folder: Path | None = None
     cancelled_at: float | None = None
     missed: int = 0
-
-
-@dataclass
-class _Stored:
-    """A CT in the folder of ``command``; ``held`` are the commands that wait until it is written."""
-
-    command: LoadVolume
-    is_written: bool
-    held: list[Command]
-
-
-@dataclass(frozen=True)
-class _Written:
-    fingerprint: str
-    error: GenesisError | None
 
 
 class WorkerClient:
@@ -95,7 +79,7 @@ class WorkerClient:
         self._process: WorkerProcess | None = None
         self._files = WorkerFiles(root, clock, self._on_files_lost)
         self._jobs: dict[str, _Pending] = {}
-        self._volumes: dict[str, _Stored] = {}
+        self._volumes = HandedVolumes(self._files, lambda written: self._inbox.put((None, written)))
         self._own: list[Event] = []
         self._is_closed = False
         self._watchdog, self._pumped_at = Watchdog(self._limits), clock()
@@ -127,11 +111,8 @@ class WorkerClient:
             self._end(command.id, Failure.of(command.id, error))
             return command.id
         if isinstance(command, Unload):
-            self._forget_volumes([command.volume] if command.volume else list(self._volumes))
-        stored = self._volumes.get(getattr(command, "volume", ""))
-        if stored is not None and not stored.is_written:
-            stored.held.append(pending.command)
-        else:
+            self._forget_volumes([command.volume] if command.volume else self._volumes.names)
+        if not self._volumes.wait(pending.command):
             self._deliver(pending.command)
         return command.id
 
@@ -142,33 +123,24 @@ class WorkerClient:
         """
         source = volume.source
         self._files.look()
-        stored = self._volumes.get(fingerprint)
-        if stored is not None and stored.is_written and not holds_volume(Path(stored.command.folder)):
-            self._forget_volumes([fingerprint])
-            stored = None
-        if stored is not None:
-            command = dataclasses.replace(stored.command, id=new_id())
+        if self._volumes.holds(fingerprint):
+            command = self._volumes.again(fingerprint)
             self._jobs[command.id] = _Pending(command)
-            if stored.is_written:
+            if not self._volumes.wait(command):
                 self._deliver(command)
-            else:
-                stored.held.append(command)
             return command.id
+        self._forget_volumes([fingerprint])
         command = LoadVolume(new_id(), "", fingerprint, source.name, source.series_uid)
         self._jobs[command.id] = _Pending(command)
         if self._is_closed:
             self._end(command.id, _cancelled(command.id))
             return command.id
         try:
-            folder = self._files.new_folder("volume")
+            self._jobs[command.id] = _Pending(self._volumes.begin(command, volume))
         except GenesisError as error:
             self._end(command.id, Failure.of(command.id, error))
-            return command.id
-        command = dataclasses.replace(command, folder=str(folder))
-        self._jobs[command.id] = _Pending(command)
-        self._volumes[fingerprint] = _Stored(command, False, [command])
-        self._make_room()
-        threading.Thread(target=self._write, args=(folder, volume, fingerprint), daemon=True).start()
+        else:
+            self._make_room()
         return command.id
 
     def pump(self) -> list[Event]:
@@ -185,7 +157,7 @@ class WorkerClient:
             except Empty:
                 is_empty = True
                 break
-            if isinstance(item, _Written):
+            if isinstance(item, Written):
                 self._on_written(item)
             elif process is self._process and isinstance(item, Heartbeat):
                 self._watchdog.hear()
@@ -207,11 +179,9 @@ class WorkerClient:
         pending = self._jobs.get(command_id)
         if pending is None or pending.cancelled_at is not None:
             return
-        for stored in self._volumes.values():
-            if pending.command in stored.held and pending.command is not stored.command:
-                stored.held.remove(pending.command)
-                self._end(command_id, _cancelled(command_id))
-                return
+        if self._volumes.withdraw(pending.command):
+            self._end(command_id, _cancelled(command_id))
+            return
         pending.cancelled_at = self._clock()
         if self._process is not None:
             self._process.send(Cancel(new_id(), command_id))
@@ -235,6 +205,11 @@ class WorkerClient:
         """
         return self._files.holding(bits)
 
+    def holds(self, name: str) -> bool:
+        """Whether a CT, by its fingerprint, or a file of :meth:`holding` is still there, also for a new process."""
+        self._files.look()
+        return self._volumes.holds(name) or self._files.holds(name)
+
     def mask(self, partial: Partial | Refined) -> tuple[Box, Any]:
         """The box and the mask (i, j, k), 0 or 1, of a class that is there early or was refined; memory-mapped.
 
@@ -255,8 +230,7 @@ class WorkerClient:
         """
         for job in tuple(self._jobs):
             self._end(job, _cancelled(job))
-        for stored in self._volumes.values():
-            stored.held.clear()
+        self._volumes.forget_waiting()
         if self._process is not None:
             self._process.end()
             self._process = None
@@ -276,29 +250,13 @@ class WorkerClient:
         if self._process is None:
             self._process = WorkerProcess(self._launch, self._inbox)
             self._watchdog.renew()
-            for stored in self._volumes.values():
-                if stored.is_written and stored.command is not command:
-                    self._process.send(dataclasses.replace(stored.command, id=new_id()))
+            for known in self._volumes.to_be_told():
+                if known is not command:
+                    self._process.send(dataclasses.replace(known, id=new_id()))
         self._process.send(command)
 
-    def _write(self, folder: Path, volume: Volume, fingerprint: str) -> None:
-        """In a thread of its own."""
-        try:
-            write_volume(folder, volume, fingerprint)
-        except GenesisError as error:
-            self._inbox.put((None, _Written(fingerprint, error)))
-        else:
-            self._inbox.put((None, _Written(fingerprint, None)))
-
-    def _on_written(self, written: _Written) -> None:
-        stored = self._volumes.get(written.fingerprint)
-        if stored is None:
-            return
-        stored.is_written = True
-        held, stored.held = stored.held, []
-        if written.error is not None:
-            del self._volumes[written.fingerprint]
-        for command in held:
+    def _on_written(self, written: Written) -> None:
+        for command in self._volumes.finish(written):
             if written.error is not None:
                 self._end(command.id, Failure.of(command.id, written.error))
             elif command.id in self._jobs:
@@ -306,26 +264,19 @@ class WorkerClient:
 
     def _on_files_lost(self) -> None:
         """A volume that is being written fails by itself, and with it the commands that wait for it."""
-        self._forget_volumes([name for name, stored in self._volumes.items() if stored.is_written])
+        self._forget_volumes([known.fingerprint for known in self._volumes.to_be_told()])
 
     def _make_room(self) -> None:
         """Forgets the oldest volumes that no command works on."""
-        used = {getattr(p.command, "volume", "") or getattr(p.command, "fingerprint", "") for p in self._jobs.values()}
-        idle = [fingerprint for fingerprint in self._volumes if fingerprint not in used]
-        surplus = max(0, len(self._volumes) - _KEPT_VOLUMES)
-        for fingerprint in idle[:surplus]:
+        surplus = self._volumes.surplus({volume_of(pending.command) for pending in self._jobs.values()})
+        for fingerprint in surplus:
             if self._process is not None:
                 self._process.send(Unload(new_id(), fingerprint))
-        self._forget_volumes(idle[:surplus])
+        self._forget_volumes(surplus)
 
     def _forget_volumes(self, fingerprints: Iterable[str]) -> None:
-        for fingerprint in fingerprints:
-            stored = self._volumes.pop(fingerprint, None)
-            if stored is None:
-                continue
-            for command in stored.held:
-                self._end(command.id, _cancelled(command.id))
-            self._files.remove(Path(stored.command.folder))
+        for command in self._volumes.forget(fingerprints):
+            self._end(command.id, _cancelled(command.id))
 
     # --- In ---------------------------------------------------------------------------------------------------------
 
@@ -360,9 +311,9 @@ class WorkerClient:
                 self._files.remove(pending.folder)
 
     def _on_heartbeat(self, heartbeat: Heartbeat) -> None:
-        held = {command.id for stored in self._volumes.values() for command in stored.held}
+        waiting = self._volumes.waiting()
         for job, pending in tuple(self._jobs.items()):
-            pending.missed = 0 if job in held or job in heartbeat.jobs else pending.missed + 1
+            pending.missed = 0 if job in waiting or job in heartbeat.jobs else pending.missed + 1
             if pending.missed >= _MISSED_HEARTBEATS:
                 what = _("{process} did not send its answer.").format(process=self._launch.name)
                 is_cancelled = pending.cancelled_at is not None
@@ -400,9 +351,9 @@ class WorkerClient:
 
     def _settle(self, resend: bool, failure: tuple[str, str, str] = ("worker_lost", "", "")) -> None:
         """Ends the commands of a process that is gone; those that were not to blame go to the next one."""
-        held = {command.id for stored in self._volumes.values() for command in stored.held}
+        waiting = self._volumes.waiting()
         for job, pending in tuple(self._jobs.items()):
-            if job in held:
+            if job in waiting:
                 continue
             if pending.cancelled_at is not None:
                 self._end(job, _cancelled(job))

@@ -66,6 +66,10 @@ class WorkerFiles:
         self._held = folder
         return str(folder / "bits")
 
+    def holds(self, file: str) -> bool:
+        """Whether that is the file of :meth:`holding`, and still there."""
+        return self._held is not None and Path(file).parent == self._held and Path(file).is_file()
+
     def keep_result(self, command_id: str, folder: Path) -> None:
         """Keeps the files of a result until :meth:`release`."""
         self._results[command_id] = folder

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import slicer
 
-from ..core.classes import class_table
 from ..core.corrections import AcceptedClass, BoxedMask
 from ..core.errors import InputError
 from ..core.geometry import Box, Geometry
@@ -19,7 +18,7 @@ from ..core.pieces import Pieces
 from .nodes import volume_of
 from .proposal import proposals_of
 from .stored import stored_images
-from .tags import is_reviewed, model_of
+from .tags import is_reviewed, label_of, model_of
 from .versions import changes_version
 from .volumes import placement
 from .writing import class_numbers, segments_of
@@ -47,7 +46,8 @@ def reviewed_version(node: Any) -> Hashable:
 def reading_reviewed(node: Any) -> Pieces[tuple[AcceptedClass, ...]]:
     """The reviewed segments of a segmentation, in its order, some planes at a time; empty where there is none.
 
-    A segment that stands for a class has the slug of the class as label, the person's own its name and no proposal.
+    A segment that stands for a class has the slug of the class as label, one that a model was taught the name of then,
+    any other of the person's own its name and no proposal.
     Each names the model that proposed it, where that is known: runs of several models may stand side by side.
 
     Raises:
@@ -91,7 +91,7 @@ def _labels(node: Any) -> dict[str, str]:
         if not is_reviewed(segment):
             continue
         name = (segment.GetName() or "").strip()
-        label = class_table()[numbers[segment_id]].slug if segment_id in numbers else name
+        label = label_of(segment, numbers[segment_id]) if segment_id in numbers else name
         if not label:
             raise InputError(_("A reviewed structure has no name."), _("Name it, then accept again."))
         if label in labels.values():

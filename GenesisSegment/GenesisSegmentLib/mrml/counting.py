@@ -8,6 +8,7 @@ import numpy as np
 
 from ..core.layers import overlaps
 from ..core.pieces import Pieces, finished
+from ..core.segmentation import MOST_CLASSES
 from .nodes import volume_of
 from .proposal import proposal_of, proposals_of
 from .reading import BitPlanes
@@ -55,7 +56,7 @@ def overlapping(node: Any) -> Pieces[Pairs]:
     for k0, k1 in planes.slabs(_PLANES):
         if planes.are_shared(k0, k1):
             for index, met in overlaps(planes.bits(k0, k1)).items():
-                pairs |= {(index, c) for c in range(index + 1, 33) if met >> (c - 1) & 1}
+                pairs |= {(index, c) for c in range(index + 1, MOST_CLASSES + 1) if met >> (c - 1) & 1}
         yield
     return tuple(sorted(pairs))
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import slicer
 
+from ..core.classes import FIRST_OWN
 from ..core.files import safe_name
 from ..core.i18n import _
 from ..core.pieces import Pieces
@@ -21,8 +22,6 @@ from .volumes import Placement, placement
 from .writing import binary, create_node, segments_of
 
 _PLANES = 8
-FIRST_OWN_VALUE = 33
-"""Label value of the first segment of the person's own; up to 32 they are class indices."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,13 +50,16 @@ class SegmentsCopy:
         return class_numbers(self.looks)
 
     def values(self, paint_order: Sequence[int]) -> list[tuple[str, int]]:
-        """Segment IDs with their values in a label map, in the order of painting."""
+        """Segment IDs with their values in a label map, in the order of painting.
+
+        Values are class indices; segments of the person's own that no model knows get those behind, at least 33.
+        """
         numbers = self.numbers
         ids = {index: segment_id for segment_id, index in numbers.items()}
         wanted = [c for c in paint_order if c in ids]
         order = [*(c for c in sorted(ids) if c not in wanted), *wanted]
-        own = [segment_id for segment_id, _segment in self.segments if segment_id not in numbers]
-        return [*((ids[c], c) for c in order), *((i, FIRST_OWN_VALUE + n) for n, i in enumerate(own))]
+        others = [segment_id for segment_id, _segment in self.segments if segment_id not in numbers]
+        return [*((ids[c], c) for c in order), *((i, n) for n, i in enumerate(others, max([FIRST_OWN - 1, *ids]) + 1))]
 
     @contextmanager
     def in_scene(self) -> Iterator[Any]:

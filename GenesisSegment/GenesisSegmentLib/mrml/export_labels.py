@@ -19,15 +19,16 @@ import numpy as np
 import slicer
 
 from .. import __version__
-from ..core.classes import class_table
+from ..core.classes import FIRST_OWN
 from ..core.errors import InputError, OutputError
 from ..core.geometry import Box
 from ..core.i18n import _
 from ..core.pieces import Pieces
 from .arrays import label_image, to_vtk
-from .export_copy import FIRST_OWN_VALUE, SegmentsCopy, twin_of
+from .export_copy import SegmentsCopy, twin_of
 from .reading import BitPlanes, painting
 from .stored import Stored
+from .tags import structure_of
 from .writing import binary
 
 Tell = Callable[[float], None]
@@ -216,7 +217,8 @@ def _retold(line: str, fields: dict[str, Any]) -> str:
 
 def _value_table(copy: SegmentsCopy, values: Sequence[tuple[str, int]], labels: np.ndarray) -> Pieces[dict[str, Any]]:
     """What readers of a label map need: keys as in the files of the command line."""
-    segments, table = dict(copy.segments), class_table()
+    segments, classes = dict(copy.segments), {index: segment_id for segment_id, index in copy.numbers.items()}
+    slugs = {index: structure_of(segments[segment_id], index).slug for index, segment_id in classes.items()}
     in_order = sorted((value, segments[segment_id]) for segment_id, value in values)
     lost = dict.fromkeys(sorted(copy.numbers.values()), 0)
     present = np.zeros(256, bool)
@@ -229,13 +231,13 @@ def _value_table(copy: SegmentsCopy, values: Sequence[tuple[str, int]], labels: 
         yield
     return {
         "program": f"GenesisSegment {__version__}",
-        "labels": {str(v): table[v].slug if v in table else s.GetName() for v, s in in_order},
+        "labels": {str(v): slugs.get(v, s.GetName()) for v, s in in_order},
         "names": {str(v): s.GetName() for v, s in in_order},
         "colors": {
             str(v): "#{:02x}{:02x}{:02x}".format(*(round(part * 255) for part in s.GetColor())) for v, s in in_order
         },
-        "classes_computed": [v for v, _s in in_order if v in table],
-        "classes_found": [int(v) for v in np.flatnonzero(present) if v in table],
+        "classes_computed": [v for v, _s in in_order if v in slugs],
+        "classes_found": [int(v) for v in np.flatnonzero(present) if v in slugs],
         "paint_order": [value for _id, value in values],
         "overlaps_lost": {str(c): count for c, count in lost.items() if count},
     }
@@ -243,7 +245,7 @@ def _value_table(copy: SegmentsCopy, values: Sequence[tuple[str, int]], labels: 
 
 def _count_lost(bits: np.ndarray, painted: np.ndarray, lost: dict[int, int]) -> None:
     """Voxels of each class that another one hides."""
-    hidden = (bits != 0) & ((bits & (bits - np.uint32(1)) != 0) | (painted >= FIRST_OWN_VALUE))
+    hidden = (bits != 0) & ((bits & (bits - np.uint32(1)) != 0) | (painted >= FIRST_OWN))
     if hidden.any():
         several, values = bits[hidden], painted[hidden]
         for c in lost:

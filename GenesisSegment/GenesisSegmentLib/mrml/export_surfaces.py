@@ -11,7 +11,6 @@ import numpy as np
 import slicer
 import vtk
 
-from ..core.classes import class_table
 from ..core.errors import InputError
 from ..core.files import numbered, safe_name
 from ..core.i18n import _
@@ -21,6 +20,7 @@ from .export_copy import SegmentsCopy
 from .export_labels import succeed
 from .reading import Single, boxing
 from .surfaces import closed_surface
+from .tags import structure_of
 from .writing import binary
 
 Tell = Callable[[float, str], None]
@@ -56,7 +56,7 @@ def making_surfaces(copy: SegmentsCopy, tell: Tell) -> Pieces[list[Surface]]:
         if box is None:
             continue
         index = copy.numbers.get(segment_id)
-        file = class_table()[index].slug if index else safe_name(segment.GetName(), "segmentation")
+        file = structure_of(segment, index).slug if index else safe_name(segment.GetName(), "segmentation")
         file = _free_name(file, names)
         names.add(file.casefold())
         yield ALONE

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..core.classes import class_table
 from ..core.geometry import Box
 from ..core.i18n import _
 from ..core.pieces import Pieces
 from .arrays import voxels
 from .nodes import volume_of
 from .reading import read_single
-from .tags import RUN_TAG, tag_of
+from .tags import RUN_TAG, label_of, tag_of
 from .volumes import placement
 from .writing import class_numbers
 
@@ -72,7 +71,7 @@ def _measured(node: Any, segment_id: str, index: int, had_lesions: bool) -> Piec
             yield
     return {
         "index": index,
-        "name": class_table()[index].slug,
+        "name": label_of(node.GetSegmentation().GetSegment(segment_id), index),
         "voxels": sums.count,
         "volume_ml": sums.count * grid.voxel_ml,
         "mean_hu": sums.mean,

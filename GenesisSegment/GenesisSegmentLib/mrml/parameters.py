@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote, unquote
 
 import slicer
 
@@ -23,6 +24,7 @@ def load_parameters(scene: Any) -> SceneParameters:
         segmentation_id=_id_of(node.GetNodeReference(_SEGMENTATION)),
         classes=_numbers(node.GetParameter("Classes")),
         paint_order=_numbers(node.GetParameter("PaintOrder")),
+        left_out=_names(node.GetParameter("LeftOut")),
     )
 
 
@@ -35,6 +37,7 @@ def save_parameters(scene: Any, parameters: SceneParameters) -> None:
         node.SetNodeReferenceID(_SEGMENTATION, parameters.segmentation_id)
         node.SetParameter("Classes", " ".join(map(str, parameters.classes)))
         node.SetParameter("PaintOrder", " ".join(map(str, parameters.paint_order)))
+        node.SetParameter("LeftOut", " ".join(map(quote, parameters.left_out)))
 
 
 def keep_segmentation(scene: Any, volume_id: str, segmentation_id: str) -> None:
@@ -53,6 +56,10 @@ def _create(scene: Any) -> Any:
 
 def _id_of(node: Any | None) -> str | None:
     return node.GetID() if node is not None else None
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(map(unquote, text.split()))
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import slicer
 
-from ..core.classes import class_table
 from ..core.errors import GeometryError
 from ..core.geometry import Box
 from ..core.i18n import _
@@ -44,13 +43,15 @@ def early_image(volume: Any, box: Box, mask: np.ndarray) -> Pieces[Any]:
     return (yield from copying_labels(mask, place.matrix, (i, j, k), _PIECE_VOXELS // mask[..., 0].size))
 
 
-def show_partial(scene: Any, volume: Any, index: int, image: Any) -> Any:
-    """Shows one class, as an image of :func:`early_image`; returns the node of the early classes of this volume."""
+def show_partial(scene: Any, volume: Any, index: int, image: Any, taught: str = "") -> Any:
+    """Shows one class, as an image of :func:`early_image`; returns the node of the early classes of this volume.
+
+    ``taught`` is the name of a class from 33 on.
+    """
     found = parts_of(scene, volume.GetID(), PARTIAL)
     node = found[0] if found else _create(scene, volume)
-    structure = class_table()[index]
     segment = slicer.vtkSegment()
-    describe(segment, structure)
+    structure = describe(segment, index, taught)
     segment.SetLabelValue(1)
     segment.AddRepresentation(binary(), image)
     segmentation = node.GetSegmentation()

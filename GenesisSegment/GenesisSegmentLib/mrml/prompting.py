@@ -65,8 +65,8 @@ def surroundings(node: Any, segment_id: str, box: Box, is_overwritten: Callable[
 
 
 def _exclude(one: int, other: int) -> bool:
-    """Whether no voxel belongs to both classes; 0 is a structure of the person's own, of which nothing is known."""
-    if not (one and other):
+    """Whether no voxel belongs to both; of structures of the person's own, 0 or from 33 on, nothing is known."""
+    if not {one, other} <= class_table().keys():
         return False
     structures = class_table()[one], class_table()[other]
     if any(structure.slug in _NESTED for structure in structures):

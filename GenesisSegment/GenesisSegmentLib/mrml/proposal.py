@@ -6,7 +6,7 @@ is kept in a second one: Undo brings the segments of that run back, and they are
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -98,18 +98,20 @@ def runs_of(node: Any) -> frozenset[str]:
     return frozenset(_run_of(kept, i) for kept in proposals if kept for i, _segment in segments_of(kept))
 
 
-def keep_proposal(node: Any, layers: Sequence[Prepared], run: str, undo: ExitStack) -> None:
+def keep_proposal(
+    node: Any, layers: Sequence[Prepared], run: str, undo: ExitStack, taught: Mapping[int, str] | None = None
+) -> None:
     """Keeps layers as the proposal of a segmentation; classes that they do not name stay as proposed before.
 
-    To be called before the layers are put into the segmentation itself: what was proposed for the segments that they
-    replace becomes the earlier proposal.
+    To be called before the layers are put into the segmentation itself, with what it gets: what was proposed for the
+    segments that they replace becomes the earlier proposal.
     """
     _keep_earlier(node, {c for layer in layers for c in layer.classes}, undo)
     kept = proposal_of(node)
     if kept is None:
         kept = _create(node, undo)
         node.SetNodeReferenceID(PROPOSAL_ROLE, kept.GetID())
-    put_layers(kept, [layer.copy() for layer in layers], run, undo)
+    put_layers(kept, [layer.copy() for layer in layers], run, undo, taught)
 
 
 def _keep_earlier(node: Any, replaced: Collection[int], undo: ExitStack) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.geometry import Box, Geometry
 from ..core.pieces import Pieces
-from ..core.segmentation import BITS, Segmentation
+from ..core.segmentation import BITS, Segmentation, bit_of, bits_type
 from .stored import Stored, stored_images
 from .writing import class_numbers
 
@@ -22,11 +22,15 @@ _SLAB = 4
 
 
 class BitPlanes:
-    """Segments as uint32 bits (i, j, k), some planes at a time: bit ``number - 1`` is set where a segment is."""
+    """Segments as bits (i, j, k), some planes at a time: bit ``number - 1`` is set where a segment is.
+
+    They are uint32, or uint64 where a number is above 32.
+    """
 
     def __init__(self, images: Sequence[tuple[Stored, np.ndarray]], shape: tuple[int, int, int]) -> None:
         """``images`` come with a table from label to bits."""
         self._images = tuple(images)
+        self.kind = np.result_type(BITS, *(table.dtype for _image, table in self._images))
         self.shape = shape
 
     @classmethod
@@ -53,7 +57,7 @@ class BitPlanes:
 
     def bits(self, k0: int, k1: int) -> np.ndarray:
         """Planes k0 to k1."""
-        bits = np.zeros((*self.shape[:2], k1 - k0), BITS, order="F")
+        bits = np.zeros((*self.shape[:2], k1 - k0), self.kind, order="F")
         self.add_to(bits, k0)
         return bits
 
@@ -193,7 +197,7 @@ def read_segmentation(node: Any, grid: Geometry) -> Segmentation:
     """
     numbers = class_numbers(node)
     planes = BitPlanes.of(node, grid, numbers)
-    bits = np.zeros(grid.shape, BITS, order="F")  # memory of planes without a segment is never touched
+    bits = np.zeros(grid.shape, planes.kind, order="F")  # memory of planes without a segment is never touched
     for k0, k1 in planes.slabs():
         planes.add_to(bits[:, :, k0:k1], k0)
     return Segmentation(bits, grid, tuple(sorted(set(numbers.values()))))
@@ -226,8 +230,8 @@ def painting(
 
 
 def _table(stored: Stored, numbers: Mapping[str, int]) -> np.ndarray:
-    table = np.zeros(256, BITS)
+    table = np.zeros(256, bits_type(numbers.values()))
     for segment_id, value in stored.values.items():
         if segment_id in numbers:
-            table[value] |= BITS(1 << (numbers[segment_id] - 1))
+            table[value] |= bit_of(numbers[segment_id])
     return table

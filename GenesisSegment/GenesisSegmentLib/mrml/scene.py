@@ -3,102 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 
+from ..core.classes import FIRST_OWN
 from ..core.corrections import AcceptedClass
-from ..core.errors import GenesisError, InputError, OutputError
-from ..core.geometry import Box, Geometry
+from ..core.errors import InputError, OutputError
+from ..core.geometry import Box
 from ..core.i18n import _
 from ..core.layers import Layer
 from ..core.pieces import Pieces, steady
 from ..core.workflow.ports import ExportRequest, Guarded, ResultText, Reviewed, SceneParameters, SegmentState, Snapshot
 from . import prompting, proposal, surfaces
 from .accepted import ACCEPTED, patient_of, reading_reviewed, reviewed_version
-from .copying import copying
 from .counting import counting, overlapping
 from .editing import Edit, Editor
 from .export import DicomExporter, Export, preparing_export
 from .guard import Guard
-from .nodes import SEGMENTATION, modifying, remove_node, segment_of, segmentation_node, volume_of
+from .nodes import segment_of, segmentation_node, volume_of
 from .parameters import keep_segmentation, load_parameters, save_parameters
 from .partial import discard_partials, early_image, show_partial
-from .prepared import prepare
-from .proposal import proposal_of
 from .reading import read_mask
-from .table import refreshing, table_of, write_table
-from .tags import is_locked, is_reviewed, new_run, set_locked, set_reviewed
+from .result import put_result
+from .scene_volumes import SceneVolumes
+from .table import refreshing
+from .tags import is_locked, is_protected, is_reviewed, set_locked, set_reviewed, taught_name
+from .taught import numbering
 from .versions import changes_version, voxels_version
 from .volumes import (
-    Fingerprints,
     check_from_dicom,
-    check_node,
     ct_node,
-    frame_note,
-    is_from_dicom,
     placement,
-    placement_under,
-    version_of,
 )
-from .writing import add_empty, class_numbers, create_node, kept_classes, put_layers, segments_of, to_voxels
+from .writing import add_empty, class_numbers, segments_of, to_voxels
 
 
-class Scene:
+class Scene(SceneVolumes):
     """Volumes and segmentations of an MRML scene. Nodes are named by ID, and looked up at every call."""
 
     def __init__(self, scene: Any, editor: Editor, export_dicom: DicomExporter | None = None) -> None:
-        self._scene = scene
+        super().__init__(scene)
         self._editor = editor
         self._export_dicom = export_dicom
-        self._fingerprints = Fingerprints()
         self._changes: dict[str, dict[str, int]] = {}
         self._guard = Guard()
         self._counted: dict[str, Hashable] = {}
         self._overlaps: dict[str, tuple[Hashable, tuple[tuple[int, int], ...]]] = {}
-
-    # --- the CT
-
-    def copying(self, volume_id: str) -> Pieces[Snapshot]:
-        """Copies a CT, or says why it cannot be used; anew where it changes: :func:`.copying.copying`."""
-        check_node(ct_node(self._scene, volume_id))
-        return self._copying(volume_id)
-
-    def _copying(self, volume_id: str) -> Pieces[Snapshot]:
-        def version() -> Hashable:
-            node = self._scene.GetNodeByID(volume_id)
-            return version_of(node) if node is not None and node.GetImageData() is not None else None
-
-        _version, snapshot = yield from steady(
-            version, lambda: copying(ct_node(self._scene, volume_id), self._fingerprints)
-        )
-        return snapshot
-
-    def problem(self, volume_id: str) -> str:
-        """Why this volume cannot be segmented, or an empty string; without copying it."""
-        try:
-            check_node(ct_node(self._scene, volume_id))
-        except GenesisError as error:
-            return str(error)
-        return ""
-
-    def note(self, volume_id: str) -> str:
-        """Which frame of a sequence a volume shows, or an empty string."""
-        return frame_note(ct_node(self._scene, volume_id))
-
-    def geometry(self, volume_id: str) -> Geometry:
-        """Grid of a CT in the world, without looking at its voxels."""
-        return placement(ct_node(self._scene, volume_id)).geometry
-
-    def is_dicom(self, volume_id: str) -> bool:
-        """Whether a volume came from Slicer's DICOM database, which a DICOM SEG refers to."""
-        return is_from_dicom(ct_node(self._scene, volume_id))
-
-    def fingerprint(self, volume_id: str) -> str | None:
-        """The fingerprint now, or None where the volume is gone."""
-        node = self._scene.GetNodeByID(volume_id)
-        return self._fingerprints.of(node) if node is not None else None
 
     def segmentation_of(self, volume_id: str) -> str | None:
         """Our segmentation of this volume: the one that the scene's parameters name, or else the newest."""
@@ -108,13 +59,15 @@ class Scene:
 
     # --- results
 
-    def writing_partial(self, snapshot: Snapshot, class_index: int, box: Box, mask: np.ndarray) -> Pieces[None]:
-        """Shows one finished class early; a CT that changed meanwhile shows nothing."""
+    def writing_partial(
+        self, snapshot: Snapshot, class_index: int, box: Box, mask: np.ndarray, taught: str = ""
+    ) -> Pieces[None]:
+        """Shows one finished class early, ``taught`` being the name of one from 33 on; not where the CT changes."""
         if self.fingerprint(snapshot.node_id) != snapshot.fingerprint:
             return
         image = yield from early_image(ct_node(self._scene, snapshot.node_id), box, mask)
         if self.fingerprint(snapshot.node_id) == snapshot.fingerprint:
-            show_partial(self._scene, ct_node(self._scene, snapshot.node_id), class_index, image)
+            show_partial(self._scene, ct_node(self._scene, snapshot.node_id), class_index, image, taught)
 
     def discard_partials(self, snapshot: Snapshot) -> None:
         """Takes the early classes away again."""
@@ -130,46 +83,18 @@ class Scene:
 
         Raises:
             GoneError: the CT was removed meanwhile.
-            InputError: it was changed meanwhile, or the layers are not what they claim.
-            GeometryError: a layer does not fit it.
+            InputError: it was changed meanwhile.
+            InputError, GeometryError: as :func:`.result.put_result`.
         """
-        volume = self._unchanged(snapshot)
+        volume = self.unchanged(snapshot)
         existing = self.segmentation_of(snapshot.node_id)
         node = self._voxels_of(existing) if existing else None
-        place = placement_under(volume, node) if node else placement(volume)
-        kept = kept_classes(node)
-        prepared = prepare(layers, place, left_out=kept)
-        with ExitStack() as undo:
-            if node is None:
-                node = create_node(
-                    self._scene, volume, _("{name} segmentation").format(name=volume.GetName()), SEGMENTATION
-                )
-                undo.callback(remove_node, node)
-            else:
-                surfaces.suspend(node)  # they would be made anew for every segment that is put in
-                self._editor.save_state(node)
-            run = new_run(text.model, text.model_sha256)
-            proposal.keep_proposal(node, prepared, run, undo)
-            put_layers(node, prepared, run, undo)
-            write_table(node, measurements, {c for layer in prepared for c in layer.classes}, kept, run, undo)
-            _sign(node, text)
-            undo.pop_all()
+        node = put_result(volume, node, layers, text, measurements, self._editor)
         discard_partials(self._scene, snapshot.node_id)
         proposal.drop_orphans(self._scene, snapshot.node_id)
         keep_segmentation(self._scene, snapshot.node_id, node.GetID())
         self._changes.pop(node.GetID(), None)
         return node.GetID()
-
-    def _unchanged(self, snapshot: Snapshot) -> Any:
-        volume = ct_node(self._scene, snapshot.node_id)
-        if self._fingerprints.of(volume) != snapshot.fingerprint:
-            raise InputError(
-                _("{name} was changed while it was segmented, so the result does not fit it any more.").format(
-                    name=volume.GetName()
-                ),
-                _("Segment it again."),
-            )
-        return volume
 
     def _voxels_of(self, segmentation_id: str) -> Any:
         return to_voxels(segmentation_node(self._scene, segmentation_id))
@@ -191,6 +116,7 @@ class Scene:
                 is_reviewed=is_reviewed(segment),
                 is_visible=display is None or bool(display.GetSegmentVisibility(segment_id)),
                 changed_voxels=changes.get(segment_id),
+                taught=taught_name(segment) if numbers.get(segment_id, 0) >= FIRST_OWN else "",
             )
             for segment_id, segment in segments_of(node)
         )
@@ -198,6 +124,12 @@ class Scene:
     def version(self, segmentation_id: str) -> Hashable:
         """Another value whenever segments or their voxels are others: :func:`.versions.voxels_version`."""
         return voxels_version(self._voxels_of(segmentation_id))
+
+    def rules(self, segmentation_id: str) -> Hashable:
+        """Another value whenever segments may take other voxels of each other: by overwriting, locks, ticks."""
+        node = segmentation_node(self._scene, segmentation_id)
+        is_overwritten = self._editor.overwritten(node)
+        return tuple((i, bool(is_overwritten(i)), is_protected(segment)) for i, segment in segments_of(node))
 
     def counting(self, segmentation_id: str) -> Pieces[None]:
         """Counts the changed voxels of every segment anew, for the next :meth:`segments` and in the table.
@@ -274,11 +206,18 @@ class Scene:
 
     # --- prompts
 
-    def add_segment(self, segmentation_id: str, class_index: int) -> str:
-        """Adds an empty segment: of a class, or for 0 one of the person's own; one step of undo. Returns its ID."""
+    def add_segment(self, segmentation_id: str, class_index: int, taught: str = "") -> str:
+        """Adds an empty segment: of a class, or for 0 one of the person's own; one step of undo. Returns its ID.
+
+        ``taught`` is the name under which a model learned it, instead of a class.
+
+        Raises:
+            InputError: as :func:`.taught.numbering`.
+        """
         node = self._voxels_of(segmentation_id)
+        index = numbering(node, (taught,))[taught] if taught else class_index
         self._editor.save_state(node)
-        return add_empty(node, class_index)
+        return add_empty(node, index, taught)
 
     def reading_surroundings(self, segmentation_id: str, segment_id: str, box: Box) -> Pieces[np.ndarray]:
         """The bits of :func:`.prompting.surroundings` in a box of the CT.
@@ -434,15 +373,3 @@ class Scene:
     def save_parameters(self, parameters: SceneParameters) -> None:
         """Keeps it with the scene."""
         save_parameters(self._scene, parameters)
-
-
-def _sign(node: Any, text: ResultText) -> None:
-    """Keeps with a segmentation how it came to be."""
-    with modifying(node):
-        node.SetAttribute("GenesisSegment.Model", text.model)
-        node.SetAttribute("GenesisSegment.ModelSha256", text.model_sha256)
-        node.SetAttribute("GenesisSegment.Device", text.device)
-        node.SetDescription(" ".join((text.model_title, *text.notes)))
-
-
-__all__ = ["DicomExporter", "Edit", "Editor", "Scene", "proposal_of", "table_of"]

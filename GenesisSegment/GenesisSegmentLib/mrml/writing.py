@@ -6,20 +6,19 @@ classes one by one would make 32 images. See :mod:`.prepared` for what happens b
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain, count
 from typing import Any
 
 import slicer
 
-from ..core.classes import class_table
 from ..core.errors import InputError
 from ..core.i18n import _
 from .arrays import image_matrix, label_image, start_of, voxels
 from .nodes import PART, modifying, put_beside, remove_node
 from .prepared import Prepared, without
-from .tags import RUN_TAG, class_of, describe, is_protected, tag_of
+from .tags import RUN_TAG, class_of, describe, is_protected, structure_of, tag_of, taught_name
 
 
 def binary() -> str:
@@ -39,14 +38,20 @@ def class_numbers(node: Any) -> dict[str, int]:
     """Class index of each segment that stands for one, by segment ID, in the order of the segmentation.
 
     Of several segments of a class (somebody duplicated one) it is the one with the ID that we gave it, or else the
-    first; the others are the person's own.
+    first; the others are the person's own. So is one from another segmentation, where its number means another
+    structure.
     """
-    ids: dict[int, str] = {}
+    found: dict[int, tuple[str, Any]] = {}
     for segment_id, segment in segments_of(node):
         index = class_of(segment_id, segment)
-        if index and (index not in ids or segment_id == class_table()[index].slug):
-            ids[index] = segment_id
-    numbers = {segment_id: index for index, segment_id in ids.items()}
+        if index in found:
+            is_ours = segment_id == structure_of(segment, index).slug
+            is_ours = is_ours and taught_name(segment) == taught_name(found[index][1])
+        else:
+            is_ours = bool(index)
+        if is_ours:
+            found[index] = segment_id, segment
+    numbers = {segment_id: index for index, (segment_id, _segment) in found.items()}
     return {i: numbers[i] for i, _segment in segments_of(node) if i in numbers}
 
 
@@ -88,7 +93,9 @@ def create_node(scene: Any, volume: Any, name: str, part: str) -> Any:
     return node
 
 
-def put_layers(node: Any, layers: Sequence[Prepared], run: str, undo: ExitStack) -> None:
+def put_layers(
+    node: Any, layers: Sequence[Prepared], run: str, undo: ExitStack, taught: Mapping[int, str] | None = None
+) -> None:
     """Puts images into a segmentation: their classes are replaced, removed where not found, or added.
 
     All other segments keep their voxels, wherever these are stored. Segments that were there keep ID, name, colour and
@@ -99,7 +106,9 @@ def put_layers(node: Any, layers: Sequence[Prepared], run: str, undo: ExitStack)
         layers: on the grid of its volume.
         run: names the run that they come from.
         undo: gets what brings the segmentation back, should a later step fail.
+        taught: names of the layers' classes from 33 on.
     """
+    names = taught or {}
     segmentation = node.GetSegmentation()
     ours = {index: segment_id for segment_id, index in class_numbers(node).items()}
     written = {c: layer for layer in layers for c in layer.classes}
@@ -118,20 +127,22 @@ def put_layers(node: Any, layers: Sequence[Prepared], run: str, undo: ExitStack)
                 _show(segmentation.GetSegment(ours[c]), written[c].image, c)
                 segmentation.GetSegment(ours[c]).SetTag(RUN_TAG, run)
             else:
-                _add(segmentation, written[c].image, c, run)
+                _add(segmentation, written[c].image, c, run, names.get(c, ""))
 
 
-def add_empty(node: Any, index: int) -> str:
-    """Adds a segment without a voxel: of a class, or with ``index`` 0 one of the person's own. Returns its ID."""
+def add_empty(node: Any, index: int, taught: str = "") -> str:
+    """Adds a segment without a voxel: of a class, or with ``index`` 0 one of the person's own. Returns its ID.
+
+    ``taught`` is the name of a class from 33 on.
+    """
     segmentation = node.GetSegmentation()
     if not index:
         taken = {segment.GetName() for _id, segment in segments_of(node)}
         plain = _("Structure")
         name = next(n for n in chain([plain], (f"{plain} {i}" for i in count(2))) if n not in taken)
         return segmentation.AddEmptySegment(segmentation.GenerateUniqueSegmentID("structure"), name)
-    structure = class_table()[index]
     segment = slicer.vtkSegment()
-    describe(segment, structure)
+    structure = describe(segment, index, taught)
     segment_id = segmentation.GenerateUniqueSegmentID(structure.slug)
     segmentation.AddSegment(segment, segment_id)
     return segment_id
@@ -143,10 +154,9 @@ def _unnamed(part: str) -> Any:
     return node
 
 
-def _add(segmentation: Any, image: Any, index: int, run: str) -> None:
-    structure = class_table()[index]
+def _add(segmentation: Any, image: Any, index: int, run: str, taught: str) -> None:
     segment = slicer.vtkSegment()
-    describe(segment, structure)
+    structure = describe(segment, index, taught)
     segment.SetTag(RUN_TAG, run)
     _show(segment, image, index)
     # Somebody else's segment may have the ID already.

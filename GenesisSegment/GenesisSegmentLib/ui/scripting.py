@@ -8,8 +8,8 @@ from typing import Any
 
 import slicer
 
-from ..core.classes import all_classes
 from ..core.errors import GenesisError
+from ..core.segmentation import MOST_CLASSES
 from ..core.worker_client import WorkerClient
 from ..core.workflow.controller import Controller
 from ..core.workflow.ports import SceneParameters
@@ -46,7 +46,7 @@ class _Unkept(dict):
 def segment(volume_id: str, classes: Iterable[int] | None = None, device: str = "auto", model: str = "starter") -> str:
     """Segments a CT of the scene and waits for it; returns the ID of the segmentation node.
 
-    ``classes`` are class indices, None all that the model offers. Slicer's events are handled meanwhile.
+    ``classes`` are class indices of the model, None all that the model offers. Slicer's events are handled meanwhile.
 
     Raises:
         GenesisError: it could not be done; says why.
@@ -60,7 +60,7 @@ def segment(volume_id: str, classes: Iterable[int] | None = None, device: str = 
         controller.choose_model(model)
         controller.choose_device(device)
         if classes is not None:
-            controller.check_classes(tuple(all_classes()), False)
+            controller.check_classes(tuple(range(1, MOST_CLASSES + 1)), False)
             controller.check_classes(tuple(classes), True)
         button = controller.view.segment.segment
         if not button.is_enabled:

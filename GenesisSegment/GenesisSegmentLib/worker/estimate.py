@@ -10,7 +10,8 @@ from ..core.errors import ResourceError
 from ..core.geometry import Geometry
 from ..core.i18n import _
 from ..core.memory_plan import plan_memory
-from ..core.protocol import Estimate, Estimated, Recipe, RuntimeName
+from ..core.protocol import Estimate, Estimated, RuntimeName
+from ..core.segmenting_messages import Recipe
 from ..core.volume import Volume
 from ..engine.devices import ThisMachine, choose_device
 from ..engine.inference.preprocess import input_frame, published_frame

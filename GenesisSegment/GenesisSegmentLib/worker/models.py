@@ -18,13 +18,13 @@ from ..engine.models.store import CURRENT, ModelStore
 def listed(command_id: str, store: ModelStore) -> Models:
     """Every model of the catalogue, with its licence and what of it is on this machine; then what learning made.
 
-    Versions come newest first, without those that were rejected or know none of the classes that are drawn; where one
-    is in use, "current" stands at the very top.
+    Versions come newest first, without those that were rejected or draw nothing; where one is in use, "current" stands
+    at the very top.
     """
     entries = [_info(entry, store) for entry in store.catalogue]
     if store.versions is None:
         return Models(command_id, tuple(entries))
-    made = [v for v in reversed(store.versions.versions()) if v.is_offered and v.facts.offered]
+    made = [v for v in reversed(store.versions.versions()) if v.state != "rejected" and v.facts.drawn]
     infos = {v.name: _version_info(v, store.versions) for v in made}
     name = store.current_name()
     in_use = (

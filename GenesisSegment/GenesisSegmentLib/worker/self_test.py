@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from ..core.class_names import class_title
+from ..core.class_names import structure_title
 from ..core.geometry import Box
 from ..core.i18n import _
 from ..core.jobs import Job
@@ -41,7 +41,7 @@ def tested(command: SelfTest, models: WarmModels, job: Job, send: Callable[[Even
         result = lent.segmenter.segment(volume, RunOptions())
         seconds = time.perf_counter() - started
     _remember(result, volume, model, command)
-    found = [class_title(c) for c in result.segmentation.present()]
+    found = [structure_title(result.segmentation.structures[c]) for c in result.segmentation.present()]
     ran = _("{model} runs on {device} with {runtime}: one window took {seconds} s.").format(
         model=model.title, device=result.device, runtime=runtime_of(model, command.runtime), seconds=f"{seconds:.1f}"
     )

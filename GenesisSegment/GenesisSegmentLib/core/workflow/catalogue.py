@@ -71,7 +71,7 @@ def _version_info(path: Path) -> ModelInfo | None:
         )
     except (KeyError, TypeError, AttributeError):
         return None
-    return info if info.offered else None
+    return info if info.drawn else None
 
 
 def _read(path: Path) -> dict:

@@ -34,6 +34,7 @@ class Choosing:
         model, kept = self._model, self._scene.load_parameters()
         if kept.classes:
             model.classes = frozenset(kept.classes)
+        model.left_out = frozenset(kept.left_out)
         model.paint_order = kept.paint_order
         self.look_at(kept.volume_id)
 
@@ -72,7 +73,10 @@ class Choosing:
         if model.is_busy:
             return
         changed = frozenset(classes) & frozenset(model.offered)
+        taught = frozenset(name for index, name in model.own.items() if index in changed)
+        changed -= model.own.keys()
         model.classes = model.classes | changed if is_on else model.classes - changed
+        model.left_out = model.left_out - taught if is_on else model.left_out | taught
         self.save()
 
     def check_setup(self) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from ..class_names import class_title
-from ..classes import StructureClass, class_table
+from ..class_names import structure_title
+from ..classes import FIRST_OWN, StructureClass, class_table, structures
 from ..i18n import _
 from ..resources import resource
 from .text import names_text
@@ -42,9 +42,19 @@ def groups() -> tuple[Group, ...]:
     return tuple(Group(keys[0], classes, search_words(keys)) for classes, keys in names.items())
 
 
+_OWN = "own structures"
+
+
+def _own_group(own: tuple[str, ...]) -> tuple[Group, ...]:
+    """What a person taught the model, where there is anything."""
+    classes = tuple(range(FIRST_OWN, FIRST_OWN + len(own)))
+    return (Group(_OWN, classes, search_words([_OWN])),) if classes else ()
+
+
 def group_title(key: str) -> str:
     """The name of a group in the person's language."""
     return {
+        _OWN: _("Your own structures"),
         "organs": _("All organs"),
         "lesions": _("All lesions"),
         "kidneys": _("Kidneys"),
@@ -59,28 +69,38 @@ def group_title(key: str) -> str:
     }.get(key, key.capitalize())
 
 
-def class_tree(offered: Iterable[int], wanted: Iterable[int], search: str = "", busy: str = "") -> tuple[ClassRow, ...]:
+def class_tree(
+    offered: Iterable[int], wanted: Iterable[int], search: str = "", busy: str = "", own: tuple[str, ...] = ()
+) -> tuple[ClassRow, ...]:
     """The rows that match ``search``, with their ticks.
 
     ``offered`` are the classes of the chosen model, ``wanted`` those that are ticked; ``busy`` says why nothing can be
-    changed now. A group's ``classes`` are those of its rows that can be ticked.
+    changed now; ``own`` are the names of the model's classes from 33 on. A group's ``classes`` are those of its rows
+    that can be ticked.
     """
     there, ticked, asked = frozenset(offered), frozenset(wanted), tuple(sorted(search_words([search])))
-    rows = (_group_row(group, there, ticked, asked, busy) for group in groups())
+    table = structures(own)
+    rows = (_group_row(group, table, there, ticked, asked, busy) for group in (*_own_group(own), *groups()))
     return tuple(row for row in rows if row is not None)
 
 
 def _group_row(
-    group: Group, offered: frozenset[int], wanted: frozenset[int], asked: tuple[str, ...], busy: str
+    group: Group,
+    table: Mapping[int, StructureClass],
+    offered: frozenset[int],
+    wanted: frozenset[int],
+    asked: tuple[str, ...],
+    busy: str,
 ) -> ClassRow | None:
     title = group_title(group.key)
     is_whole = not asked or _matches(asked, group.words | search_words([title]))
-    table = class_table()
-    shown = [table[c] for c in group.classes if is_whole or _matches(asked, _class_words(c))]
+    shown = [table[c] for c in group.classes if is_whole or _matches(asked, _class_words(table[c]))]
     if not shown:
         return None
     usable = tuple(c.index for c in shown if c.index in offered)
-    tip = busy or (names_text([class_title(c) for c in usable]) if usable else _("Not offered by this model."))
+    tip = busy or (
+        names_text([structure_title(table[c]) for c in usable]) if usable else _("Not offered by this model.")
+    )
     children = tuple(_class_row(group.key, c, offered, wanted, busy) for c in shown)
     check = _check(usable, wanted.__contains__)
     return ClassRow(group.key, title, tip, usable, check, bool(usable) and not busy, None, children)
@@ -92,12 +112,13 @@ def _class_row(
     is_offered = structure.index in offered
     tip = busy or (_class_tip(structure) if is_offered else _("Not offered by this model."))
     check = "on" if is_offered and structure.index in wanted else "off"
-    key, classes = f"{group}/{structure.slug}", (structure.index,)
-    return ClassRow(key, class_title(structure.index), tip, classes, check, is_offered and not busy, structure.color)
+    slug = structure.slug if structure.kind != "own" else f"{structure.index}-{structure.slug}"
+    key, classes = f"{group}/{slug}", (structure.index,)
+    return ClassRow(key, structure_title(structure), tip, classes, check, is_offered and not busy, structure.color)
 
 
 def _class_tip(structure: StructureClass) -> str:
-    title = class_title(structure.index)
+    title = structure_title(structure)
     if not structure.synonyms:
         return title
     return _("{name}, also: {synonyms}").format(name=title, synonyms=", ".join(structure.synonyms))
@@ -116,9 +137,8 @@ def search_words(names: Iterable[str]) -> frozenset[str]:
 
 
 @cache
-def _class_words(index: int) -> frozenset[str]:
-    structure = class_table()[index]
-    return search_words((class_title(index), structure.name, structure.slug, *structure.synonyms))
+def _class_words(structure: StructureClass) -> frozenset[str]:
+    return search_words((structure_title(structure), structure.name, structure.slug, *structure.synonyms))
 
 
 def _matches(asked: tuple[str, ...], words: frozenset[str]) -> bool:

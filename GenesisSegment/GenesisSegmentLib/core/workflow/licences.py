@@ -33,10 +33,10 @@ def missing_text(info: ModelInfo) -> str:
 
 
 def own_text(info: ModelInfo) -> str:
-    """Says of structures that a person taught who draws them: this module does not yet."""
+    """What a person taught it."""
     if not info.own:
         return ""
-    text = _("Structures of your own are drawn by the command line (genesis-segment segment), not yet here: {names}.")
+    text = _("Finds structures of your own, too: {names}.")
     return text.format(names=names_text(info.own))
 
 

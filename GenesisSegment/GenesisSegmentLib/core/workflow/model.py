@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..classes import all_classes
+from ..class_names import class_title
+from ..classes import FIRST_OWN, all_classes
 from ..errors import GenesisError
 from ..prompts import Prompt
 from ..protocol import Estimated, Failure, Ready, Refined
@@ -41,7 +43,11 @@ class Step:
 
 @dataclass
 class Model:
-    """Everything that is shown or decided upon. ``classes`` is what the person wants, whatever the model offers."""
+    """Everything that is shown or decided upon.
+
+    ``classes`` is what the person wants of the class table, whatever the model offers; ``left_out`` are the names of
+    those structures of their own that they do not want.
+    """
 
     state: State = State.NO_VOLUME
     message: Message | None = None
@@ -66,6 +72,7 @@ class Model:
     device: str = "auto"
     search: str = ""
     classes: frozenset[int] = field(default_factory=lambda: frozenset(all_classes()))
+    left_out: frozenset[str] = frozenset()
     estimate: Estimated | Failure | None = None
     is_estimating: bool = False
     is_estimate_allowed: bool = False
@@ -144,13 +151,19 @@ class Model:
 
     @property
     def offered(self) -> tuple[int, ...]:
-        """The classes that the chosen model finds."""
-        return self.info.offered if self.info else ()
+        """The classes that the chosen model finds, by its own numbers from 33 on."""
+        return self.info.drawn if self.info else ()
+
+    @property
+    def own(self) -> Mapping[int, str]:
+        """The names of the classes from 33 on of the chosen model; structures of a scene have numbers of their own."""
+        return dict(enumerate(self.info.own, FIRST_OWN)) if self.info else {}
 
     @property
     def wanted(self) -> tuple[int, ...]:
         """The classes that a run would look for."""
-        return tuple(c for c in self.offered if c in self.classes)
+        own = self.own
+        return tuple(c for c in self.offered if (own[c] not in self.left_out if c in own else c in self.classes))
 
     @property
     def is_set_up(self) -> bool:
@@ -180,6 +193,13 @@ class Model:
         return tuple(sorted({row.class_index for row in self.rows if row.class_index}))
 
     @property
+    def absent(self) -> tuple[int, ...]:
+        """The classes that the segmentation lacks, of all in the table and those that the chosen model was taught."""
+        taught = {row.taught for row in self.rows if row.taught}
+        own = (index for index, name in self.own.items() if name not in taught)
+        return (*(c for c in all_classes() if c not in self.present), *own)
+
+    @property
     def painted(self) -> tuple[int, ...]:
         """The classes of the segmentation in the order in which they are painted; the last is on top."""
         kept = [c for c in self.paint_order if c in self.present]
@@ -193,7 +213,19 @@ class Model:
     @property
     def parameters(self) -> SceneParameters:
         """What is kept with the scene."""
-        return SceneParameters(self.volume_id, self.segmentation_id, tuple(sorted(self.classes)), self.paint_order)
+        classes, left_out = tuple(sorted(self.classes)), tuple(sorted(self.left_out))
+        return SceneParameters(self.volume_id, self.segmentation_id, classes, self.paint_order, left_out)
+
+    def title(self, index: int) -> str:
+        """What a class of the segmentation is called, in the person's language."""
+        names = {row.class_index: row.name for row in self.rows}
+        return class_title(index) if index < FIRST_OWN else names.get(index, "")
+
+    def number_of(self, row: SegmentState) -> int:
+        """Which class of the chosen model a segment is; 0 where it knows none of that name."""
+        if not row.taught:
+            return row.class_index
+        return next((index for index, name in self.own.items() if name == row.taught), 0)
 
     def row(self, segment_id: str) -> SegmentState | None:
         """The segment of that ID, if there is one."""

@@ -81,6 +81,8 @@ def propagate_obstacle(model: Model) -> str:
         return reason
     if row is None or not row.class_index:
         return _("This structure is your own: the model knows nothing of it.")
+    if not model.number_of(row):
+        return _("The chosen model was not taught this structure: choose one that was, under Model.")
     if model.is_answering:
         return _("Wait for the answer.")
     return "" if model.prompts else _("Draw some prompts first: the model learns from them.")

@@ -34,8 +34,9 @@ class Snapshot:
 class SegmentState:
     """A segment of the segmentation that is being worked on.
 
-    ``class_index`` is 0 for a segment of the person's own. ``changed_voxels`` counts against the proposal; None where
-    there is none or it was not counted yet.
+    ``class_index`` is 0 for a segment of the person's own that no model knows. Classes from 33 on are those that a
+    person taught a model: ``taught`` is the name, by which they are known, for each segmentation numbers them itself.
+    ``changed_voxels`` counts against the proposal; None where there is none or it was not counted yet.
     """
 
     segment_id: str
@@ -46,6 +47,7 @@ class SegmentState:
     is_reviewed: bool
     is_visible: bool
     changed_voxels: int | None
+    taught: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,23 +62,28 @@ class Guarded:
 
 @dataclass(frozen=True)
 class SceneParameters:
-    """What is kept with the scene, so that a saved scene can be gone on with."""
+    """What is kept with the scene, so that a saved scene can be gone on with; as :class:`.model.Model` has it."""
 
     volume_id: str | None = None
     segmentation_id: str | None = None
     classes: tuple[int, ...] = ()
     paint_order: tuple[int, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class ResultText:
-    """What a result says of its making; kept with the segmentation node."""
+    """What a result says of its making; kept with the segmentation node.
+
+    ``own`` are the names of its classes from 33 on.
+    """
 
     model: str
     model_title: str
     model_sha256: str
     device: str
     notes: tuple[str, ...]
+    own: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +149,13 @@ class ScenePort(Protocol):
     def segmentation_of(self, volume_id: str) -> str | None:
         """The segmentation of ours that belongs to this volume, if any."""
 
-    def writing_partial(self, snapshot: Snapshot, class_index: int, box: Box, mask: np.ndarray) -> Pieces[None]:
-        """Shows one finished class early, unless the CT changes meanwhile; ``mask`` (i, j, k) of the box."""
+    def writing_partial(
+        self, snapshot: Snapshot, class_index: int, box: Box, mask: np.ndarray, taught: str = ""
+    ) -> Pieces[None]:
+        """Shows one finished class early, unless the CT changes meanwhile; ``mask`` (i, j, k) of the box.
+
+        ``taught`` is the name of a class from 33 on.
+        """
 
     def discard_partials(self, snapshot: Snapshot) -> None:
         """Takes the early classes away again, after a cancel or an error."""
@@ -161,6 +173,9 @@ class ScenePort(Protocol):
 
     def version(self, segmentation_id: str) -> Hashable:
         """Another value whenever segments or their voxels are others."""
+
+    def rules(self, segmentation_id: str) -> Hashable:
+        """Another value whenever segments may take other voxels of each other: by overwriting, locks, ticks."""
 
     def counting(self, segmentation_id: str) -> Pieces[None]:
         """Counts the changed voxels of every segment anew, for :meth:`segments` from then on."""
@@ -187,8 +202,11 @@ class ScenePort(Protocol):
     def resetting(self, segmentation_id: str, segment_id: str) -> Pieces[None]:
         """Gives a segment the model's voxels back; one step of undo."""
 
-    def add_segment(self, segmentation_id: str, class_index: int) -> str:
-        """Adds an empty segment: of a class, or for 0 one of the person's own; one step of undo. Returns its ID."""
+    def add_segment(self, segmentation_id: str, class_index: int, taught: str = "") -> str:
+        """Adds an empty segment: of a class, or for 0 one of the person's own; one step of undo. Returns its ID.
+
+        ``taught`` is the name under which a model learned it, instead of a class.
+        """
 
     def reading_surroundings(self, segmentation_id: str, segment_id: str, box: Box) -> Pieces[np.ndarray]:
         """What a prompt is about, of a box of the CT: uint8 bits of :mod:`..refining_messages` (i, j, k)."""
@@ -270,6 +288,9 @@ class WorkerPort(Protocol):
         Raises:
             OutputError: they could not be written.
         """
+
+    def holds(self, name: str) -> bool:
+        """Whether a CT, by its fingerprint, or a file of :meth:`holding` is still there for the worker."""
 
     def mask(self, partial: Partial | Refined) -> tuple[Box, np.ndarray]:
         """The box and the mask (i, j, k), 0 or 1, of a class that is there early, or of a segment that was refined.

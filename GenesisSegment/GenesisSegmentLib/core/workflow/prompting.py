@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..geometry import Box, Geometry
 from ..i18n import _
 from ..pieces import Pieces
-from ..prompts import Prompt, extent
+from ..prompts import Prompt
 from ..protocol import Failure, Refine, Refined, new_id
 from ..refining_messages import Step
 from ..strokes import TOOLS, Stroke, prompt_of
 from .chores import Chores
+from .handing import Handing, Subject
 from .model import CHANGE, PROMPT, Model
 from .obstacles import new_obstacle, prompt_obstacle, propagate_obstacle
 from .ports import ScenePort, SegmentState, WorkerPort
@@ -29,29 +29,8 @@ from .reviewing import Reviewing
 from .text import FAULTS, sentences, unexpected
 
 _SHOW = "preview"
-_REACH_MM, _SPARE_MM = 60.0, 20.0
-"""How far around the prompts an answer may reach, and how much more is handed over, for the strokes that follow."""
 _BRUSH_MM = 1.5
 """Radius of a scribble."""
-
-
-@dataclass(frozen=True)
-class _Subject:
-    """What prompts are about."""
-
-    volume_id: str
-    segmentation_id: str
-    segment_id: str
-
-
-@dataclass(frozen=True)
-class _Held:
-    """What the worker was given of a segment, when all were of a version: a box of the CT, in a file."""
-
-    subject: _Subject
-    version: Hashable
-    box: Box
-    file: str
 
 
 @dataclass(frozen=True)
@@ -59,7 +38,7 @@ class _Asked:
     """What the worker is asked, or is to be asked in a moment; ``version`` of the segments is known from then on."""
 
     id: str
-    subject: _Subject
+    subject: Subject
     prompts: tuple[Prompt, ...]
     step: Step
     version: Hashable = None
@@ -80,17 +59,15 @@ class Prompting:
         """``on_drawn`` is told the tool whenever its answer was drawn."""
         self._model, self._scene, self._worker = model, scene, worker
         self._reviewing, self._chores, self._on_drawn = reviewing, chores, on_drawn
-        self._subject: _Subject | None = None
+        self._handing = Handing(model, scene, worker)
+        self._subject: Subject | None = None
         self._begun: Hashable = None
         """The version of the segments that the prompts belong to."""
-        self._held: _Held | None = None
         self._asked: _Asked | None = None
         self._next: Prompt | None = None
         """The newest stroke under way, to be previewed when the preview before is there."""
-        self._finished: deque[tuple[_Subject, Prompt]] = deque()
+        self._finished: deque[tuple[Subject, Prompt]] = deque()
         """Strokes that wait until the answer to those before is drawn."""
-        self._loading = ""
-        """The command that hands the CT over."""
         self._offered: _Asked | None = None
         """What the offer of the model answers."""
 
@@ -111,12 +88,13 @@ class Prompting:
         self._model.is_adding = is_adding
 
     def add_structure(self, class_index: int) -> None:
-        """Begins a new structure: of a class that is not there yet, or for 0 one of the person's own."""
+        """Begins a new structure: a class of the chosen model that is not there yet, or for 0 one of their own."""
         model = self._model
-        if new_obstacle(model) or not model.segmentation_id or class_index in model.present:
+        if new_obstacle(model) or not model.segmentation_id or class_index not in (0, *model.absent):
             return
         self.abandon()
-        segment_id = self._scene.add_segment(model.segmentation_id, class_index)
+        taught = model.own.get(class_index, "")
+        segment_id = self._scene.add_segment(model.segmentation_id, 0 if taught else class_index, taught)
         model.can_undo, model.can_redo = True, False
         self._reviewing.refresh()
         self._reviewing.select(segment_id)
@@ -173,7 +151,8 @@ class Prompting:
         if self._asked is not None:
             self._forget_asked()
         self.give_up()
-        self._subject, self._held, self._model.prompts = None, None, ()
+        self._handing.forget()
+        self._subject, self._model.prompts = None, ()
 
     # --- What happens
 
@@ -191,7 +170,7 @@ class Prompting:
     def on_event(self, event: object) -> bool:
         """Takes an event, if it is an answer to this."""
         asked = self._asked
-        if isinstance(event, Failure) and self._loading and event.id == self._loading:
+        if isinstance(event, Failure) and event.id and event.id == self._handing.loading:
             self._not_answered(event)
             return True
         if asked is None or getattr(event, "id", None) != asked.id:
@@ -212,7 +191,7 @@ class Prompting:
         self._finished.clear()
         self._hide()
         if not failure.is_cancelled:
-            self._model.handed, self._held = ("", ""), None
+            self._handing.forget(with_ct=True)
             self._model.complain(failure)
 
     def _on_refined(self, asked: _Asked, refined: Refined) -> None:
@@ -236,10 +215,10 @@ class Prompting:
         is_asked = self._asked is not None and self._asked.step != "preview"
         return is_asked or CHANGE in self._chores.names
 
-    def _begin(self) -> _Subject:
+    def _begin(self) -> Subject:
         """What is selected. Forgets the prompts where that is another segment, or something else changed them since."""
         model = self._model
-        subject = _Subject(model.volume_id or "", model.segmentation_id or "", model.selected)
+        subject = Subject(model.volume_id or "", model.segmentation_id or "", model.selected)
         version = self._scene.version(subject.segmentation_id)
         if subject != self._subject:
             self.give_up()
@@ -265,7 +244,7 @@ class Prompting:
             following, self._next = self._next, None
             self._ask(self._subject, (*self._model.prompts, following), "preview")
 
-    def _ask(self, subject: _Subject | None, prompts: tuple[Prompt, ...], step: Step) -> None:
+    def _ask(self, subject: Subject | None, prompts: tuple[Prompt, ...], step: Step) -> None:
         model = self._model
         row = model.row(subject.segment_id) if subject is not None else None
         if row is None or subject is None:
@@ -280,41 +259,16 @@ class Prompting:
         model = self._model
         try:
             yield from self._reviewing.settling()
-            fingerprint = yield from self._handing_over(asked.subject.volume_id)
-            held = yield from self._holding(asked, self._scene.geometry(asked.subject.volume_id))
+            fingerprint = yield from self._handing.handing_over(asked.subject.volume_id)
+            held = yield from self._handing.holding(asked.subject, asked.prompts, asked.step)
         except FAULTS as error:  # whatever it is, nothing waits for an answer any more
             self._forget_asked()
             model.say(unexpected(_("The prompt could not be answered."), error), "error")
             return
         self._asked = replace(asked, version=held.version)
-        box, what = held.box, (row.class_index, model.model, model.device)
+        box, what = held.box, (model.number_of(row), model.model, model.device)
         command = Refine(asked.id, fingerprint, box.start, box.stop, held.file, asked.prompts, asked.step, *what)
         self._worker.send(command)
-
-    def _handing_over(self, volume_id: str) -> Pieces[str]:
-        """Has the worker know the CT; its fingerprint."""
-        model = self._model
-        if model.handed != (volume_id, self._scene.fingerprint(volume_id)):
-            snapshot = yield from self._scene.copying(volume_id)
-            self._loading = self._worker.send_volume(snapshot.volume, snapshot.fingerprint)
-            model.handed = snapshot.node_id, snapshot.fingerprint
-        return model.handed[1]
-
-    def _holding(self, asked: _Asked, grid: Geometry) -> Pieces[_Held]:
-        """Gives the worker the box around the prompts; during a stroke only where it leaves the one that it has."""
-        subject, is_preview = asked.subject, asked.step == "preview"
-        needed = _around(asked.prompts, grid, _REACH_MM) if asked.step != "propagate" else Box.whole(grid.shape)
-        version = self._scene.version(subject.segmentation_id)
-        held = self._held
-        is_known = held is not None and (held.subject, held.version) == (subject, version)
-        if not is_preview or held is None or not is_known or not _holds(held.box, needed):
-            box = _around(asked.prompts, grid, _REACH_MM + _SPARE_MM) if is_preview else needed
-            bits = yield from self._scene.reading_surroundings(subject.segmentation_id, subject.segment_id, box)
-            version = self._scene.version(subject.segmentation_id)
-            held = _Held(subject, version, box, (yield from self._worker.holding(bits)))
-        # What is locked or may be overwritten can be another at the next stroke.
-        self._held = held if is_preview else None
-        return held
 
     # --- Showing and drawing
 
@@ -381,19 +335,3 @@ class Prompting:
         if self._asked is not None:
             self._worker.cancel(self._asked.id)
         self._asked = self._model.awaited = None
-
-
-def _around(prompts: tuple[Prompt, ...], grid: Geometry, reach_mm: float) -> Box:
-    """The voxels that lie within a distance of the prompts; one where no prompt meets the CT."""
-    found = [box for prompt in prompts if (box := extent(prompt, grid)) is not None]
-    if not found:
-        return Box((0, 0, 0), (1, 1, 1))
-    box = Box.joined(found)
-    reach = np.ceil(reach_mm / np.array(grid.spacing)).astype(int)
-    start, stop = np.maximum(np.array(box.start) - reach, 0), np.minimum(np.array(box.stop) + reach, grid.shape)
-    return Box(tuple(start.tolist()), tuple(stop.tolist()))
-
-
-def _holds(outer: Box, inner: Box) -> bool:
-    pairs = zip(outer.start, inner.start, inner.stop, outer.stop, strict=True)
-    return all(a <= b and c <= d for a, b, c, d in pairs)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..class_names import class_title
-from ..classes import all_classes, class_table
+from ..class_names import structure_title
+from ..classes import class_table
 from ..i18n import _
 from ..strokes import TOOLS
 from .model import Model
@@ -41,13 +41,12 @@ def render_prompts(model: Model) -> PromptPart:
 
 
 def _new(model: Model) -> tuple[Choice, ...]:
-    absent = sorted(
-        (c for c in all_classes() if c not in model.present), key=lambda c: (-class_table()[c].is_lesion, c)
-    )
+    table = model.info.structures if model.info else class_table()
+    absent = sorted(model.absent, key=lambda c: (table[c].kind != "own", not table[c].is_lesion, c))
     return (
         Choice("", _("New structure ...")),
         Choice("0", _("One of your own"), _("Rename it in the Segment Editor. It may lie inside any other.")),
-        *(Choice(str(index), class_title(index)) for index in absent),
+        *(Choice(str(index), structure_title(table[index])) for index in absent),
     )
 
 

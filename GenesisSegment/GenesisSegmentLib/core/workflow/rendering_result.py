@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ..class_names import class_title
 from ..i18n import _
 from .accepting import accept_obstacle
 from .export_formats import FORMATS, ExportFormat
@@ -69,7 +68,7 @@ def render_export(model: Model) -> ExportPart:
         formats=tuple(_format(model, known) for known in FORMATS),
         chosen=model.written,
         paint_order=tuple(
-            Choice(str(index), class_title(index), reason or _paint_tip(model, index), not reason)
+            Choice(str(index), model.title(index), reason or _paint_tip(model, index), not reason)
             for index in model.painted
         ),
         overlap_note=_overlap_note(model),
@@ -171,7 +170,7 @@ def _format_tip(key: str, is_flat: bool) -> str:
 
 
 def _paint_tip(model: Model, index: int) -> str:
-    names = [class_title(b if a == index else a) for a, b in model.overlaps if index in (a, b)]
+    names = [model.title(b if a == index else a) for a, b in model.overlaps if index in (a, b)]
     if model.is_looking_for_overlaps:
         return _("Overlaps are being looked for.")
     if not names:
@@ -187,5 +186,5 @@ def _overlap_note(model: Model) -> str:
         return _("No structures overlap.") if model.rows else ""
     order = model.painted
     on_top = [sorted(pair, key=order.index) for pair in pairs]
-    texts = [_("{top} over {below}").format(top=class_title(top), below=class_title(below)) for below, top in on_top]
+    texts = [_("{top} over {below}").format(top=model.title(top), below=model.title(below)) for below, top in on_top]
     return sentences(_("In label maps each voxel has one structure:"), f"{names_text(texts)}.")

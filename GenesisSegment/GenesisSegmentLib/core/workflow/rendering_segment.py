@@ -28,7 +28,7 @@ def render_segment(model: Model) -> SegmentPart:
         device=model.device,
         device_note=_device_note(model),
         search=model.search,
-        tree=class_tree(model.offered, model.classes, model.search, busy),
+        tree=class_tree(model.offered, model.wanted, model.search, busy, info.own if info else ()),
         classes_note=_classes_note(model),
         estimate=estimate_text(model),
         segment=_segment(model),

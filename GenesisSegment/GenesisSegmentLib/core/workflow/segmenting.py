@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 
-from ..classes import all_classes
+from ..classes import FIRST_OWN, structures
 from ..errors import GenesisError, InputError
 from ..geometry import Box
 from ..i18n import _
@@ -32,9 +32,13 @@ _PATIENCE_S = 5.0
 
 @dataclass
 class _Run:
-    """The ids of the two commands, and the CT as it was when they were sent."""
+    """The ids of the two commands, and the CT as it was when they were sent.
+
+    ``own`` are the names of the model's classes from 33 on.
+    """
 
     snapshot: Snapshot
+    own: tuple[str, ...]
     load: str
     segment: str
     started: float
@@ -99,7 +103,8 @@ class Segmenting:
         load = self._worker.send_volume(snapshot.volume, snapshot.fingerprint)
         model.handed = snapshot.node_id, snapshot.fingerprint
         command = Segment(new_id(), snapshot.fingerprint, "", model.model, model.wanted, model.device)
-        self._run = _Run(snapshot, load, self._worker.send(command), started, self._clock())
+        own = model.info.own if model.info else ()
+        self._run = _Run(snapshot, own, load, self._worker.send(command), started, self._clock())
 
     def cancel(self) -> None:
         """Asks the run to end; it has ended when the worker says so."""
@@ -167,7 +172,7 @@ class Segmenting:
         """Has one class shown early."""
         grid = Box.whole(run.snapshot.volume.geometry.shape)
         is_inside = all(0 <= a < b <= n for a, b, n in zip(partial.start, partial.stop, grid.stop, strict=True))
-        if not self._check_volume(run) or partial.index not in all_classes() or not is_inside:
+        if not self._check_volume(run) or partial.index not in structures(run.own) or not is_inside:
             return
         run.early.append(partial)
         if _EARLY not in self._chores.names:
@@ -180,7 +185,8 @@ class Segmenting:
             with suppress(GenesisError):
                 box, mask = self._worker.mask(partial)
                 run.has_shown = True
-                yield from self._scene.writing_partial(run.snapshot, partial.index, box, mask)
+                taught = run.own[partial.index - FIRST_OWN] if partial.index >= FIRST_OWN else ""
+                yield from self._scene.writing_partial(run.snapshot, partial.index, box, mask, taught)
 
     def _on_result(self, run: _Run, result: Result) -> None:
         if not self._check_volume(run):
@@ -191,7 +197,7 @@ class Segmenting:
         self._announce()
         notes = tuple(dict.fromkeys((*snapshot.volume.source.notes, *result.notes)))
         self._chores.drop(_EARLY)
-        text = ResultText(result.model, result.model_title, result.model_sha256, result.device, notes)
+        text = ResultText(result.model, result.model_title, result.model_sha256, result.device, notes, result.own)
         try:
             layers = self._layers(snapshot, result)
             self._reviewing.settle()
@@ -219,7 +225,8 @@ class Segmenting:
         is_ours = result.volume == snapshot.fingerprint and result.shape == shape
         layers = self._worker.layers(result) if is_ours else ()
         classes = [c for layer in layers for c in layer.classes]
-        is_whole = len(set(classes)) == len(classes) and set(classes) == set(result.classes) <= set(all_classes())
+        known = structures(result.own).keys()
+        is_whole = len(set(classes)) == len(classes) and set(classes) == set(result.classes) <= known
         if not is_ours or not is_whole or any(layer.labels.shape != shape for layer in layers):
             raise InputError(
                 _("The result does not belong to this CT, so it was not used."), _("Segment the CT again.")

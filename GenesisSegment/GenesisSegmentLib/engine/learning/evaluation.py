@@ -5,7 +5,8 @@ The model segments each CT as it does for a person, post-processing included, an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -103,16 +104,23 @@ def classes_of(facts: ModelFacts) -> dict[str, int]:
 class Examiner:
     """A model that segments CTs one after the other.
 
-    ``wanted`` are all labels that it will be asked for. Classes of the table among them are looked for even where the
-    model does not offer them, as they may be what it has to learn.
+    ``gate`` is called at every layer of its network and every other piece of work, and may wait there. ``wanted`` are
+    all labels that it will be asked for. Classes of the table among them are looked for even where the model does not
+    offer them, as they may be what it has to learn.
     """
 
-    def __init__(self, model: ResolvedModel, wanted: Sequence[str], device: str = "auto") -> None:
+    def __init__(
+        self,
+        model: ResolvedModel,
+        wanted: Sequence[str],
+        device: str = "auto",
+        gate: Callable[[], None] = lambda: None,
+    ) -> None:
         facts = model.facts
         self._classes = classes_of(facts)
         asked = {self._classes[label] for label in wanted if label in self._classes} & set(facts.classes)
         self._model = replace(model, facts=replace(facts, offered=tuple(sorted({*facts.offered, *asked}))))
-        self._device, self._job = device, Job()
+        self._device, self._job = device, Job(lambda progress: _give_way(gate))
         self._segmenter: Segmenter | None = None
 
     def find(self, volume: Volume, wanted: Sequence[str], job: Job) -> Found:
@@ -132,6 +140,14 @@ class Examiner:
         # No other model may have a part in what is judged.
         result = self._segmenter.segment(volume, RunOptions(classes, everywhere=True)).segmentation
         return Found(volume.geometry, {label: BoxedMask.of(result.mask(c)) for label, c in chosen.items()})
+
+
+def _give_way(gate: Callable[[], None]) -> None:
+    """Passes the gate; a graphics card is not left with more work than a layer: see :mod:`.gating`."""
+    gate()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def reference_of(record: ProvingRecord, store: ProvingVoxels, geometry: Geometry) -> Found:

@@ -56,9 +56,9 @@ class Compared:
 OpenFinder = Callable[["ResolvedModel", Sequence[str]], Finder]
 
 
-def open_examiner(device: str) -> OpenFinder:
-    """Examiners on a device."""
-    return lambda model, wanted: Examiner(model, wanted, device)
+def open_examiner(device: str, gate: Callable[[], None] = lambda: None) -> OpenFinder:
+    """Examiners on a device; ``gate`` as there."""
+    return lambda model, wanted: Examiner(model, wanted, device, gate)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ...core.corrections import now
 from ...core.errors import Cancelled, GenesisError, InputError, OutputError
@@ -23,71 +24,28 @@ from ...core.rounds import Agreement, ClassVerdict, Decision, PairedScore, Round
 from ..models.cache import model_digest
 from ..models.catalogue import ModelFacts, facts_document, facts_of, load_catalogue
 from ..models.resolved import ResolvedModel
-from ..models.store import CURRENT, STARTER, ModelStore
-from .base import Base, genesis_base, offered_after, open_base
+from ..models.store import STARTER, ModelStore
+from .base import Base, offered_after
+from .beginning import base_of, begin
 from .doubting import doubted_cases
 from .ending import abandon, closed, end
 from .pictures import draw_losses
-from .proving import OpenFinder, Proving, open_examiner
+from .proving import Proving, open_examiner
 from .report import HTML_FILE, Material, Picture, RoundReport, write_report
-from .round_folder import DECISION, Begun, RoundFolder, RoundFolders, RoundRequest
-from .teaching import Lesson, Taught, teach
+from .round_folder import DECISION, RoundFolder, RoundFolders, RoundRequest
+from .surroundings import Cases, Surroundings
+from .teaching import Lesson, teach
+from .team import Learn, PartnerLostError, alone
 from .version_files import facts_of_network, write_network
 from .versions import Version, VersionStore
 
 if TYPE_CHECKING:
-    from typing import Literal
-
-    import numpy as np
-
-    from ...core.volume import Volume
-    from ..store.records import ProvingRecord, TrainingRecord
+    from ..store.records import TrainingRecord
 
 CANDIDATE, JUDGES = "candidate.json", "judges.json"
 _STAGES = {"preparing": 5, "learning": 60, "proving": 32, "reporting": 3}
 _LOOKING = 0.05
 """Share of the comparison that the look at the judging cases takes."""
-_LEAST_FREE_BYTES = 1024**3
-"""Disk space that a round must find: its state, masks of the comparison, the new model."""
-
-
-class Cases(Protocol):
-    """The case store, as far as a round needs it (:class:`GenesisSegmentLib.engine.store.CaseStore`)."""
-
-    def volume(self, record: TrainingRecord | ProvingRecord) -> Volume:
-        """The CT."""
-
-    def mask(self, record: TrainingRecord | ProvingRecord, label: str) -> np.ndarray:
-        """The accepted mask, bool (i, j, k) on the grid of the CT."""
-
-    def changed(self, record: TrainingRecord | ProvingRecord, label: str) -> np.ndarray:
-        """Where it differs from what the model had proposed, bool (i, j, k)."""
-
-    def training(self) -> tuple[TrainingRecord, ...]:
-        """The cases that may teach."""
-
-    def proving(self, split: Literal["validation", "holdout"]) -> tuple[ProvingRecord, ...]:
-        """The cases that judge."""
-
-    def save_round(self, record: RoundRecord) -> None:
-        """Keeps a round, or brings what was kept of it up to date."""
-
-
-Teach = Callable[[Lesson, Job, Callable[[], None], Callable[[int, float], None]], Taught]
-
-
-@dataclass(frozen=True, eq=False)
-class Surroundings:
-    """What a round works with besides the case store. ``gate`` is called between pieces of work and may wait."""
-
-    versions: VersionStore
-    models: ModelStore
-    folders: RoundFolders
-    gate: Callable[[], None] = lambda: None
-    on_step: Callable[[int, float], None] = lambda step, loss: None
-    teach: Teach = teach
-    open_finder: Callable[[str], OpenFinder] = open_examiner
-    free_bytes: Callable[[Path], int] = field(default=lambda folder: shutil.disk_usage(folder).free)
 
 
 def run_round(
@@ -100,18 +58,21 @@ def run_round(
     on_step: Callable[[int, float], None] = lambda step, loss: None,
     folders: RoundFolders | None = None,
     surroundings: Surroundings | None = None,
+    learn: Learn = alone,
 ) -> RoundRecord:
     """Runs a round to its end, or goes on with the one that was interrupted, whatever is asked now.
 
     However it ends, it has been saved in ``store`` when this returns: "promoted" (then it is the current model),
     "unproven" (a trial), "rejected", "cancelled" or "failed". For a round that failed by an error of ours, the
     settings of the record hold its code ("error") and what the command line returns for it ("exit_code").
+    ``learn`` does the learning, by default in this process.
 
     Raises:
         InputError: there is nothing to learn from; no round began.
         ModelError: the base cannot be had; no round began.
         ResourceError: another round is running; no round began.
         OutputError: the disk is full or read-only: a round that has begun is gone on with the next time.
+        PartnerLostError: another process that learned along ended; likewise.
     """
     around = surroundings or Surroundings(
         versions,
@@ -119,61 +80,15 @@ def run_round(
         folders or RoundFolders.of_this_person(),
         gate,
         on_step,
+        partial(teach, learn=learn),
+        partial(open_examiner, gate=gate),
     )
     with around.folders.locked():
         around.folders.tidy()
         folder = around.folders.unfinished()
         if folder is None:
-            folder = _begin(store, around, request)
+            folder = begin(store, around, request)
         return _Round(store, around, folder, job or Job()).run()
-
-
-def _begin(store: Cases, around: Surroundings, request: RoundRequest) -> RoundFolder:
-    records = store.training()
-    if not any(record.labels for record in records):
-        raise InputError(
-            _("There is nothing to learn from yet: no accepted case is one that may teach."),
-            _("Accept corrections of further patients; of five patients three teach, the others judge."),
-        )
-    around.folders.folder.mkdir(parents=True, exist_ok=True)
-    free = around.free_bytes(around.folders.folder)
-    if free < _LEAST_FREE_BYTES:
-        raise OutputError(
-            _("A round needs about {needed} GB of free disk space in {folder}; {free} GB are free.").format(
-                needed=f"{_LEAST_FREE_BYTES / 1e9:.0f}",
-                folder=around.folders.folder,
-                free=f"{free / 1e9:.1f}",
-            ),
-            _("Free some space."),
-        )
-    base = _open_base(request, request.base, around.models, CURRENT)
-    learned = _learned_before(base.name, around.versions)
-    fresh = [r.case for r in records if r.labels and (r.case not in learned or r.accepted > learned[r.case])]
-    if not fresh:  # everything again, for longer
-        fresh = [r.case for r in records if r.labels]
-    earlier = [r.case for r in records if r.labels and r.case not in fresh]
-    folder = around.folders.new()
-    begun = Begun(folder.id, request, base.name, tuple(fresh), tuple(earlier), now(), base.rival.name)
-    folder.begin(begun)
-    store.save_round(closed(folder, "running", _("It is running.")))
-    return folder
-
-
-def _open_base(request: RoundRequest, name: str, models: ModelStore, rival: str) -> Base:
-    if request.is_from_genesis:
-        return genesis_base(models, Path(request.weights) if request.weights else None, request.seed, rival)
-    return open_base(name, models, rival)
-
-
-def _learned_before(name: str, versions: VersionStore) -> dict[str, str]:
-    """The cases that a model has learned from, and when the latest mask of each that is in it was accepted."""
-    found: dict[str, str] = {}
-    while name in versions:
-        version = versions[name]
-        accepted = version.accepted or [version.created] * len(version.cases)
-        found = {**dict(zip(version.cases, accepted, strict=True)), **found}
-        name = version.parent
-    return found
 
 
 class _Round:
@@ -190,8 +105,8 @@ class _Round:
             return self._run()
         except Cancelled:
             return self._end_early("cancelled", _("The person stopped it. The model in use stays."))
-        except OutputError:
-            raise  # nothing can be written down now
+        except (OutputError, PartnerLostError):
+            raise  # nothing can be written down now, or another process ended: the round can be gone on with
         except GenesisError as error:
             codes = {"error": error.code, "exit_code": str(error.exit_code), "remedy": error.remedy}
             return self._end_early("failed", error.what, codes)
@@ -201,7 +116,7 @@ class _Round:
             raise
 
     def _run(self) -> RoundRecord:
-        base = _open_base(self._begun.request, self._begun.base, self._around.models, self._begun.rival)
+        base = base_of(self._begun.request, self._begun.base, self._around.models, self._begun.rival)
         if not self._folder.has(CANDIDATE):
             self._learn(base)
         candidate = self._folder.read(CANDIDATE)

@@ -21,6 +21,7 @@ from .material import LearningCase, Voxels, from_disk, learning_case, on_disk
 from .recipe import Learned, LearningRecipe
 from .replay import remembered, trace_of
 from .round_folder import RoundRequest, file_stem
+from .team import Learn, PreparedCase, Task, alone
 
 if TYPE_CHECKING:
     from ..store.records import TrainingRecord
@@ -51,17 +52,23 @@ class Lesson:
     folder: Path
 
 
-def teach(lesson: Lesson, job: Job, gate: Callable[[], None], on_step: Callable[[int, float], None]) -> Taught:
+def teach(
+    lesson: Lesson,
+    job: Job,
+    gate: Callable[[], None],
+    on_step: Callable[[int, float], None],
+    learn: Learn = alone,
+) -> Taught:
     """Prepares the cases, chooses what is shown again, and learns. Stages of the job: "preparing" and "learning".
 
-    A killed run goes on: prepared cases and the state of the trainer lie in the folder.
+    A killed run goes on: prepared cases and the state of the trainer lie in the folder. ``learn`` does the learning.
 
     Raises:
         InputError: none of the cases can be used.
         Cancelled, LearningError, ResourceError, OutputError: see :meth:`.trainer.Learner.run`.
     """
     from .channels import widened
-    from .trainer import LOG_FOLDER, Learner
+    from .trainer import LOG_FOLDER
 
     base, request = lesson.base, lesson.request
     spec = ModelSpec.of(base.name, base.facts)
@@ -87,20 +94,17 @@ def teach(lesson: Lesson, job: Job, gate: Callable[[], None], on_step: Callable[
         replay=request.replay,
         pseudo=request.pseudo and not base.is_fresh,
     )
-    learner = Learner(
+    places = {record.case: _place(lesson, record) for record in (*lesson.fresh, *lesson.earlier)}
+    task = Task(
         widened(base.network, len(channels), request.seed),
         channels,
-        [*fresh, *again],
+        tuple(PreparedCase(places[case.case], case.is_replayed) for case in (*fresh, *again)),
         recipe,
         lesson.folder / "learning",
-        job,
         None if base.is_fresh else base.network,
-        gate,
-        kept=known_channels(base),
-        stage="learning",
-        on_step=on_step,
+        known_channels(base),
     )
-    learned = learner.run()
+    learned = learn(task, job, gate, on_step)
     logs = lesson.folder / "learning" / LOG_FOLDER
     if logs.is_dir():
         shutil.copytree(logs, lesson.folder / LOG_FOLDER, dirs_exist_ok=True)
@@ -126,27 +130,36 @@ def _prepared(
 
     Left out are cases that the model cannot see, and those whose masks do not lie where they should.
     """
+
+    def pause() -> None:
+        gate()
+        job.check()
+
     cases = []
     for n, record in enumerate(records):
-        gate()
+        pause()
         job.advance("preparing", 0.9 * n / len(records))
         try:
-            case = _on_grid(lesson, record, spec)
+            case = _on_grid(lesson, record, spec, gate)
         except InputError as error:
             what = _("Case {case} was left out: {why}")
             notes.append(what.format(case=record.case[:12], why=error.what))
             continue
-        if doubt := doubt_of(record, case, job.check):
+        if doubt := doubt_of(record, case, pause):
             notes.append(doubt)
         else:
             cases.append(case)
     return cases
 
 
-def _on_grid(lesson: Lesson, record: TrainingRecord, spec: ModelSpec) -> LearningCase:
-    folder = lesson.folder / "material" / file_stem(record)
+def _place(lesson: Lesson, record: TrainingRecord) -> Path:
+    return lesson.folder / "material" / file_stem(record)
+
+
+def _on_grid(lesson: Lesson, record: TrainingRecord, spec: ModelSpec, gate: Callable[[], None]) -> LearningCase:
+    folder = _place(lesson, record)
     try:
         return from_disk(folder)
     except (OSError, ValueError, KeyError):
         shutil.rmtree(folder, ignore_errors=True)
-    return on_disk(learning_case(record, lesson.store, spec), folder)
+    return on_disk(learning_case(record, lesson.store, spec, lambda share: gate()), folder)

@@ -269,10 +269,9 @@ class _Loop:
             is_last = n == len(groups) - 1
             with self._fabric.no_backward_sync(self._module, enabled=not is_last):
                 loss = self._loss([self._lessons(number) for number in numbers]) / len(mine)
-                if not torch.isfinite(loss):
-                    raise _no_number(self._state.step)
                 self._fabric.backward(loss)
             total += loss.detach().cpu()
+        # Where a loss is no number, the gradient is none either, and that in all processes: they end together.
         length = nn.utils.clip_grad_norm_(self._trained, recipe.clip)
         if not torch.isfinite(length):
             raise _no_number(self._state.step)

@@ -1,4 +1,9 @@
-"""Runs rounds: each in a process that is stopped, followed, and started again where it died half-way."""
+"""Runs rounds: each in a process that is stopped, followed, and started again where it died half-way.
+
+Whether the device is wanted is looked at between any two messages of that process and at least every ``LOOK_S``, and
+the system stops the process wherever it is. So nothing that a round does, however long it takes in one piece, makes a
+prediction wait; only a lock that others need is first let go of (:mod:`.brake`).
+"""
 
 from __future__ import annotations
 
