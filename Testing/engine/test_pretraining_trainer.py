@@ -328,7 +328,7 @@ from pathlib import Path
 sys.path[:0] = {paths!r}
 torch.set_num_threads(1)
 import test_pretraining_trainer as t
-t.trainer.build = lambda name: t.Conv()
+t.trainer.build = lambda name, **options: t.Conv()
 folder = Path(sys.argv[1])
 sets = [t.CropSet([folder / "crops" / name]) for name in ("train.npy", "validation.npy")]
 recipe = replace(t.SMALL, batch=6, learning_rate=0.5, steps=5)
@@ -378,3 +378,14 @@ def test_pictures_show_a_row_per_crop(material, tmp_path, small_network):
     assert list(EACH) == [
         *("original", "local shuffling", "non-linear", "inverted", "in-painting", "out-painting", "all"),
     ]
+
+
+def test_the_optimizer_and_the_width_are_those_of_the_recipe(material, tmp_path):
+    plain, _ = train(material, tmp_path / "plain", replace(SMALL, network="starter", steps=0))
+    narrow, _ = train(material, tmp_path / "narrow", replace(SMALL, network="starter", steps=0, filters=8))
+    assert narrow.network.out_tr.final_conv.in_channels * 2 == plain.network.out_tr.final_conv.in_channels == 16
+    adam, _ = train(material, tmp_path / "adam", replace(SMALL, optimizer="adam", steps=0))
+    state = torch.load(adam.checkpoint, weights_only=True)["optimizer"]
+    assert "betas" in state["param_groups"][0]
+    assert "momentum" in torch.load(plain.checkpoint, weights_only=True)["optimizer"]["param_groups"][0]
+    assert replace(SMALL, optimizer="adam").identity() != SMALL.identity()

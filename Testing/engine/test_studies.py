@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from torch import nn
 from typer.testing import CliRunner
 
-from GenesisSegmentLib.core.errors import ModelError
+from GenesisSegmentLib.core.errors import InputError, ModelError
 from GenesisSegmentLib.engine.checkpoints import load
 from GenesisSegmentLib.engine.learning.loss import partial_label_loss
 from GenesisSegmentLib.engine.networks import build
 from GenesisSegmentLib.engine.networks.unetpp import UNetPlusPlus
+from GenesisSegmentLib.engine.starter.cases import TrainingCase
 from GenesisSegmentLib.engine.studies import depths, pretraining, starts
 from GenesisSegmentLib.engine.studies import judging as judging_module
 from GenesisSegmentLib.engine.studies.__main__ import app
@@ -49,7 +50,7 @@ def a_case(name: str = "case", annotated: tuple[int, ...] = (1, 6, 8), height: i
     labels = np.zeros((24, 24, height), np.uint8)
     labels[4:20, 4:20, liver_at : liver_at + 8] = 6
     ct = np.where(labels == 6, 110, -900).astype(np.int16)
-    return starts.TrainingCase(name, "CC BY 4.0", labels, annotated, ct)
+    return TrainingCase(name, "CC BY 4.0", labels, annotated, ct)
 
 
 def all_slices(case) -> dict[str, np.ndarray]:
@@ -59,9 +60,8 @@ def all_slices(case) -> dict[str, np.ndarray]:
 @pytest.fixture
 def small_data(monkeypatch):
     """Two cases to learn from and one to judge by, in place of the folder."""
-    for module in (starts, depths):
-        monkeypatch.setattr(module, "labelled_cts", lambda data: [a_case("a"), a_case("b")])
-        monkeypatch.setattr(module, "judge", lambda data: a_case("judge", liver_at=16))
+    monkeypatch.setattr(judging_module, "labelled_cts", lambda data: [a_case("a"), a_case("b")])
+    monkeypatch.setattr(judging_module, "judge", lambda data: a_case("judge", liver_at=16))
     monkeypatch.setattr(depths, "NARROW", (2, 2, 2, 2, 2, 2))
 
 
@@ -258,6 +258,8 @@ def test_a_study_goes_on_where_it_was_stopped(small_data, tmp_path: Path, monkey
     assert [(r.start, r.share) for r in runs] == [("scratch", 1), ("genesis", 1), ("scratch", 0.5), ("genesis", 0.5)]
     assert runs[:2] == shown
     assert runs[2].annotated == pytest.approx(0.5)
+    with pytest.raises(InputError, match="2 steps, not of 3"):
+        start_runs(*arguments[:4], StudyRecipe(3, SIDES), lambda line: None, shares=(1.0,))
 
 
 def genesis_weights(folder: Path, name: str = "genesis_starter") -> Path:
@@ -391,7 +393,10 @@ def test_both_networks_are_run_once_and_their_weights_can_be_pruned(small_data, 
     assert [(run.network, list(run.dice)) for run in runs] == [("unetpp", ["L1", "L2", "L3", "L4"]), ("unet", ["unet"])]
     assert depth_runs(tmp_path, tmp_path / "out", 1, QUICK, pytest.fail) == runs
     saved = load(tmp_path / "out" / "depths" / "unetpp-0.pt", "unetpp")
-    again = {name: dice_by_organ(part, depths.judge(tmp_path), SIDES) for name, part in parts(saved.network()).items()}
+    again = {
+        name: dice_by_organ(part, judging_module.judge(tmp_path), SIDES)
+        for name, part in parts(saved.network()).items()
+    }
     assert again == runs[0].dice
 
 

@@ -92,6 +92,19 @@ def test_radii_are_millimetres_whatever_the_spacing(spacing: Spacing) -> None:
         assert abs(n * step - 2 * radius) <= 1 + 1.5 * step
 
 
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_the_grid_of_millimetres_holds_the_whole_organ_and_gives_it_back(spacing: Spacing) -> None:
+    _hu, organ = a_case(spacing)
+    box = Box.around(organ)
+    assert box is not None
+    lattice = Lattice(box, spacing)
+    fine = lattice.marked(organ[box.slices])
+    assert np.count_nonzero(fine) == pytest.approx(4 / 3 * np.pi * 28**3, rel=0.05)
+    values, at = lattice.back(fine, Box.whole(fine.shape))
+    assert at == box
+    assert np.mean((values >= 0.5) == organ[box.slices]) > 0.97
+
+
 def test_floats_stay_floats_and_keep_their_bits() -> None:
     hu, organ = a_case()
     exact = hu.astype(np.float32) + np.float32(0.123)

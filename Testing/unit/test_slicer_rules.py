@@ -21,7 +21,7 @@ LIBRARY = ROOT / "GenesisSegment" / "GenesisSegmentLib"
 PANEL = ROOT / "Resources" / "UI" / "GenesisSegment.ui"
 INSIDE_SLICER = [MODULE, *sorted((LIBRARY / "ui").rglob("*.py")), *sorted((LIBRARY / "mrml").rglob("*.py"))]
 WITHOUT_ENGINE = [*INSIDE_SLICER, *sorted((LIBRARY / "core").rglob("*.py"))]
-COMMAND_LINE_ONLY = {"benchmark", "clicking", "pretraining", "showing", "starter"}
+COMMAND_LINE_ONLY = {"benchmark", "clicking", "pretraining", "showing", "starter", "studies", "synthesis"}
 """Rooms that nothing goes into from the panel."""
 SAID_IN_THE_PANEL = [
     MODULE,

@@ -150,6 +150,7 @@ def test_client_knows_what_is_still_there(fake, volume, tmp_path):
     assert session.client.holds(held)
     later = finished(session.client.holding(np.ones((2, 3, 4), np.uint8)))
     assert (session.client.holds(held), session.client.holds(later)) == (False, True)
+    session.until(lambda: not Path(held).parent.exists())
     for path in (tmp_path / "bulk").iterdir():
         shutil.rmtree(path)
     assert not session.client.holds("print")

@@ -46,7 +46,10 @@ def pretrain(
     budget: Annotated[str | None, typer.Option(help="Time to train over all runs, such as 30m or 2h.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps to train over all runs.")] = None,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Small crops and a learning rate that ends with the budget: for minutes.")
+        bool,
+        typer.Option(
+            "--quick", help="For minutes: small crops, no inverted contrast, Adam, a rate that ends with the budget."
+        ),
     ] = False,
     crop: Annotated[str | None, typer.Option(help="Sides of the crops in voxels, such as 64x64x32.")] = None,
     tissue_limit: Annotated[

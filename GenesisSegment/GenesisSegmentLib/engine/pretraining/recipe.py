@@ -72,8 +72,8 @@ QUICK_STARTER = PretrainRecipe(
 """For minutes on two cores: small crops of everything in a CT, on the starter's grid.
 
 Two things differ from the published recipe because minutes are not days. Contrast is never inverted: with inversion the
-answer is still an even grey after 700 steps, without it a third of the squared error is gone after 160. And Adam takes
-the place of SGD, by which 768 steps taught nothing either.
+answer is hardly better than an even grey after 700 steps, without it two fifths of that squared error are gone after
+160. And Adam takes the place of SGD, by which 768 steps taught nothing either.
 """
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property, partial
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,11 +16,10 @@ from ...core.jobs import Job
 from ..benchmark.levels import LEVELS, NARROW, level_costs
 from ..benchmark.setting import Setting
 from ..networks.unetpp import UNetPlusPlus
-from ..starter.cases import TrainingCase
 from .annotation import annotated_slices
 from .crops import ORGANS, CropMaker
-from .judging import dice_by_organ, judge, labelled_cts
-from .records import kept
+from .judging import StudyCases, dice_by_organ
+from .records import check_steps, kept
 from .trainer import StudyRecipe, repeatable, train
 
 UNET, UNETPP = "unet", "unetpp"
@@ -57,7 +56,7 @@ def depth_runs(
     """Both networks of all seeds; those whose result lies in ``out`` are not trained again. Their weights lie beside.
 
     Raises:
-        InputError: a CT is missing in ``data``.
+        InputError: a CT is missing in ``data``, or what lies in ``out`` is of another number of steps.
     """
     study, runs = _Study(data, out / "depths", recipe), []
     for seed in range(seeds):
@@ -68,6 +67,8 @@ def depth_runs(
                     continue
                 report(file.stem)
             runs.append(kept(file, DepthRun, partial(study.run, name, seed, report)))
+            if not is_reported_only:
+                check_steps(file, runs[-1].steps, recipe.steps)
     return runs
 
 
@@ -80,8 +81,6 @@ def depth_costs(out: Path, setting: Setting, is_reported_only: bool = False) -> 
 
 
 def _costs(setting: Setting) -> Costs:
-    from dataclasses import asdict
-
     check = Job().check
     with repeatable(0):
         narrow, published = (level_costs(setting, is_narrow, check) for is_narrow in (True, False))
@@ -92,24 +91,18 @@ class _Study:
     """The cases, and one training on all of their labels."""
 
     def __init__(self, data: Path, folder: Path, recipe: StudyRecipe) -> None:
-        self._data, self._folder, self._recipe = data, folder, recipe
-
-    @cached_property
-    def _cases(self) -> list[TrainingCase]:
-        return labelled_cts(self._data)
-
-    @cached_property
-    def _judge(self) -> TrainingCase:
-        return judge(self._data)
+        self._cases, self._folder, self._recipe = StudyCases(data), folder, recipe
 
     def run(self, name: str, seed: int, report: Callable[[str], None]) -> DepthRun:
         """Both networks see the same crops in the same order."""
-        crops = CropMaker(self._cases, annotated_slices(self._cases, 1.0, seed), self._recipe.sides, seed)
+        cases = self._cases.labelled
+        crops = CropMaker(cases, annotated_slices(cases, 1.0, seed), self._recipe.sides, seed)
         with repeatable(seed):
             network = a_network(name)
             losses = train(network, crops, self._recipe, report)
             found = {
-                part: dice_by_organ(judged, self._judge, self._recipe.sides) for part, judged in parts(network).items()
+                part: dice_by_organ(judged, self._cases.judge, self._recipe.sides)
+                for part, judged in parts(network).items()
             }
         with atomic_file(self._folder / f"{name}-{seed}.pt") as file:
             torch.save({"state_dict": network.state_dict()}, file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,23 @@ def judge(data: Path) -> TrainingCase:
     if len(cases) != 1:
         raise InputError(f"{data} has {len(cases)} CTs to judge by, not one.", "Give the folder with all CTs.")
     return cases[0]
+
+
+class StudyCases:
+    """The CTs of a study, read when they are asked for first."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+
+    @cached_property
+    def labelled(self) -> list[TrainingCase]:
+        """Those to learn from; see :func:`labelled_cts`."""
+        return labelled_cts(self._data)
+
+    @cached_property
+    def judge(self) -> TrainingCase:
+        """The one to measure on; see :func:`judge`."""
+        return judge(self._data)
 
 
 @torch.no_grad()

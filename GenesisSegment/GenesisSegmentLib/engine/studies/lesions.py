@@ -7,7 +7,7 @@ kept apart, and on planted lesions of known size in a CT that neither learnt fro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -83,7 +83,7 @@ class Study:
         return {scan.name: scan for scan in marked_scans(self._data)}
 
     @cached_property
-    def open(self) -> list[Scan]:
+    def open(self) -> Sequence[Scan]:
         """Without marks."""
         return open_scans(self._data)
 
@@ -122,7 +122,7 @@ def intensities(ct: np.ndarray, near: np.ndarray) -> np.ndarray:
     return np.where(near, np.clip((ct.astype(np.float32) + 300) / 700, -1, 1), -1).astype(np.float32)
 
 
-def crops(scans: list[Scan], rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+def crops(scans: Sequence[Scan], rng: np.random.Generator) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Image float32, lesion bool and where that is known, (32, 32, 32), without end.
 
     A lesion is planted where a scan has none.

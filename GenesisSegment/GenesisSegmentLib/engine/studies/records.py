@@ -8,12 +8,25 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ...core.errors import InputError
 from ...core.files import atomic_file
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Result = TypeVar("Result", bound="DataclassInstance")
+
+
+def check_steps(file: Path, found: int, asked: int) -> None:
+    """Refuses to put results of trainings of different lengths into one table.
+
+    Raises:
+        InputError: the result in ``file`` is of another number of steps than is asked for.
+    """
+    if found != asked:
+        raise InputError(
+            f"{file} is the result of {found} steps, not of {asked}.", f"Add --steps {found}, or give another folder."
+        )
 
 
 def kept(file: Path, kind: type[Result], make: Callable[[], Result]) -> Result:

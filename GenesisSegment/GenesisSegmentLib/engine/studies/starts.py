@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,12 +13,11 @@ from torch import Tensor, nn
 from ..checkpoints import Checkpoint, initialise_from_genesis, load
 from ..networks.starter import SegResNetBackbone
 from ..networks.unet3d import OutputLayer
-from ..starter.cases import TrainingCase
 from .annotation import annotated_share, annotated_slices
 from .crops import ORGANS, CropMaker
-from .judging import dice_by_organ, judge, labelled_cts, mean_dice
+from .judging import StudyCases, dice_by_organ, mean_dice
 from .pretraining import FILTERS
-from .records import kept
+from .records import check_steps, kept
 from .trainer import StudyRecipe, repeatable, train
 
 Start = Literal["scratch", "genesis"]
@@ -72,7 +71,7 @@ def start_runs(
     Without ``weights``, nothing is learned from them; with ``is_reported_only``, nothing at all.
 
     Raises:
-        InputError: a CT is missing in ``data``.
+        InputError: a CT is missing in ``data``, or what lies in ``out`` is of another number of steps.
         ModelError: the weights are not those of the starter's backbone.
     """
     study = _Study(data, recipe, load(weights, "genesis_starter") if weights is not None else None)
@@ -85,6 +84,7 @@ def start_runs(
             report(file.stem)
         runs.append(kept(file, StartRun, partial(study.run, start, share, seed, report)))
         if not is_reported_only:
+            check_steps(file, runs[-1].steps, recipe.steps)
             report(f"  {file.stem}: Dice {runs[-1].mean:.3f}")
     return runs
 
@@ -98,28 +98,21 @@ def _plans(seeds: int, shares: Sequence[float]) -> Iterator[tuple[Start, float, 
 
 
 class _Study:
-    """The cases, which are read when they are needed first, and one training."""
+    """The cases, and one training."""
 
     def __init__(self, data: Path, recipe: StudyRecipe, genesis: Checkpoint | None) -> None:
-        self._data, self._recipe, self.genesis = data, recipe, genesis
-
-    @cached_property
-    def _cases(self) -> list[TrainingCase]:
-        return labelled_cts(self._data)
-
-    @cached_property
-    def _judge(self) -> TrainingCase:
-        return judge(self._data)
+        self._cases, self._recipe, self.genesis = StudyCases(data), recipe, genesis
 
     def run(self, start: Start, share: float, seed: int, report: Callable[[str], None]) -> StartRun:
         """Both starts see the same crops in the same order, and have the same output layer."""
-        slices = annotated_slices(self._cases, share, seed)
+        cases = self._cases.labelled
+        slices = annotated_slices(cases, share, seed)
         with repeatable(seed):
             network = OrganNetwork()
             if start == "genesis":
                 assert self.genesis is not None
                 initialise_from_genesis(network, self.genesis)
-            losses = train(network, CropMaker(self._cases, slices, self._recipe.sides, seed), self._recipe, report)
-            dice = dice_by_organ(network, self._judge, self._recipe.sides)
-        annotated = annotated_share(self._cases, slices)
+            losses = train(network, CropMaker(cases, slices, self._recipe.sides, seed), self._recipe, report)
+            dice = dice_by_organ(network, self._cases.judge, self._recipe.sides)
+        annotated = annotated_share(cases, slices)
         return StartRun(start, share, seed, self._recipe.steps, annotated, losses, dice)
