@@ -112,7 +112,8 @@ def test_what_a_segment_shares_with_a_neighbour_can_be_taken_from_it(session, dr
 
 
 def test_where_nothing_changes_there_is_no_file(session, draft):
-    event = session.ask(a_command(handed_over(session, draft), Prompt("point", ((5.0, 5.0, 5.0),), False)))
+    empty = Prompt("box", ((4.0, 4.0, 4.0), (6.0, 4.0, 4.0), (4.0, 6.0, 4.0), (4.0, 4.0, 6.0)), False)
+    event = session.ask(a_command(handed_over(session, draft), empty))
     assert isinstance(event, Refined)
     assert (event.file, event.start, event.stop) == ("", (0, 0, 0), (0, 0, 0))
 

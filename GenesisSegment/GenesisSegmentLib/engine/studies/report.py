@@ -61,7 +61,11 @@ def saving_sentence(runs: Sequence[StartRun]) -> str:
     else:
         at_most = "at most " if needed == min(means["genesis"]) else ""
         told = f"With pre-training, {at_most}{needed:.0%} of the labels bring what all of them bring from scratch"
-    return f"{told} (saved, by seed: {', '.join(seeds)}; published: at least {PUBLISHED_SAVING:.0%})."
+    alone = share_needed(means["scratch"], means["scratch"][1.0]) or 1.0
+    return (
+        f"{told} (saved, by seed: {', '.join(seeds)}; published: at least {PUBLISHED_SAVING:.0%}). "
+        f"From scratch, {alone:.0%} of them bring as much: only what lies below that is saved by pre-training."
+    )
 
 
 def draw_starts(path: Path, runs: Sequence[StartRun]) -> None:
