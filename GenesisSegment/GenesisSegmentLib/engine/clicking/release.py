@@ -79,8 +79,8 @@ A small network that comes with GenesisSegment and answers points, scribbles, bo
 of a CT, or starts a new one. **Not for clinical use.** It was trained on a handful of scans; look at what it does.
 
 * Class-agnostic: it knows no names of organs. It sees a region of 64 or 96 voxels a side: the CT in two windows, the
-  segment as it is, how near the prompts are, and how much brighter or darker than the segment and the prompts
-  everything is; and says which voxels belong to the segment.
+  segment as it is, how near the prompts are, how much brighter or darker than the segment and the prompts everything
+  is, and whose each voxel seems to be by geodesic distances; and says which voxels belong to the segment.
 * Network: 3-D U-Net with instance norm that works at half resolution and below, with one convolution at full
   resolution at the end. {size} MB, ONNX, weights in half precision.
 * Licence: Apache-2.0, as the program. The training material below is openly licensed; keep its attribution.
