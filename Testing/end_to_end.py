@@ -306,6 +306,7 @@ class Session:
         assert button.enabled, button.toolTip
         button.click()
         self.bench.pump(0)
+        self.wait(lambda: not self.view.is_working)
 
     def brush(self, segment_id: str, mask: np.ndarray) -> None:
         """A stroke of a brush of Slicer's editor: voxels (i, j, k) of the CT added through its logic, with undo."""

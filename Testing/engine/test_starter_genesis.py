@@ -16,7 +16,8 @@ from GenesisSegmentLib.engine.pretraining.recipe import QUICK_STARTER
 from GenesisSegmentLib.engine.starter.genesis import pretrained_backbone, training_scans
 from GenesisSegmentLib.engine.starter.train import StarterTraining, TrainingRecipe
 
-SMALL = replace(QUICK_STARTER, crops=CropRule((16, 16, 16), per_scan=4, margins=(0, 0, 0), most_soft=1.0))
+RULE = CropRule((24, 24, 24), per_scan=4, margins=(0, 0, 0), most_soft=1.0)
+SMALL = replace(QUICK_STARTER, crops=RULE, precision="32-true")
 HEAD = "case,path,licence,modality,region,labelled,patient_group\n"
 
 

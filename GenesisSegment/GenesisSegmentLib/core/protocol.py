@@ -35,7 +35,7 @@ HEARTBEAT_SECONDS = 2.0
 FAILURE_CODES = frozenset(
     {
         *("error", "input", "geometry", "model", "resource", "output", "network", "consent", "cancelled"),
-        *("holdout", "learning"),
+        *("holdout", "learning", "partner_lost"),
         "postprocess",  # the published clean-up fails on this prediction, as it does in its release
         "setup",  # a Python package is missing or broken
         "fault",  # unexpected

@@ -344,3 +344,36 @@ def test_outside_of_the_known_box_nothing_changes() -> None:
         assert all(
             a <= c < d <= b for a, b, c, d in zip(box.start, box.stop, change.box.start, change.box.stop, strict=True)
         )
+
+
+class Unsure:
+    """A network that would mirror the segment, with a logit of so much."""
+
+    def __init__(self, logit: float) -> None:
+        self._logit = logit
+
+    def logits(
+        self,
+        hu: np.ndarray,
+        mask: np.ndarray,
+        inside: np.ndarray,
+        outside: np.ndarray,
+        spacing_mm: tuple[float, float, float],
+    ) -> np.ndarray:
+        return np.where(mask, -self._logit, self._logit).astype(np.float32)
+
+
+@pytest.mark.parametrize("is_positive", [True, False])
+@pytest.mark.parametrize(("logit", "is_believed"), [(1.0, False), (3.0, True)])
+def test_the_opposite_of_a_prompt_is_done_only_where_the_network_is_sure(
+    is_positive: bool, logit: float, is_believed: bool
+) -> None:
+    segment = np.zeros(SHAPE, dtype=bool)
+    segment[: SHAPE[0] // 2] = True
+    place = (SHAPE[0] // 2 + (3 if is_positive else -3), *CENTRE[1:])
+    change = Refiner(a_ct(), Unsure(logit)).answer(Draft.whole(segment), [a_point(*place, is_positive=is_positive)])
+    now = after(Draft.whole(segment), change)
+    added, removed = (now & ~segment).any(), np.count_nonzero(segment & ~now)
+    wanted, opposite = (added, removed) if is_positive else (removed, added)
+    assert wanted
+    assert bool(opposite) == is_believed

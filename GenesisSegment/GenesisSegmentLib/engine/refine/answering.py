@@ -15,6 +15,8 @@ from .upsampling import brought_back
 
 _LOOKS = 3
 """How often the network may be asked: each time twice as far is seen."""
+_SURE = 1.5
+"""Logit at which the network is believed where it does the opposite of the prompt."""
 _EDGE = 8
 """Voxels at the border of a region that are believed to a wider look instead."""
 
@@ -22,8 +24,9 @@ _EDGE = 8
 def answered(draft: Draft, prompts: Sequence[Prompt], voxels: np.ndarray, geometry: Geometry, clicks: Clicks) -> Found:
     """What the network finds around the last of ``prompts``.
 
-    Where what changes reaches the border of the region, the network is asked once more about a wider one, coarser
-    if need be, and the finer answer stays in the middle.
+    Where a prompt adds, the network must be surer to take something away than to add, and the other way round: what a
+    person did not point at was right, as far as anybody knows. Where what changes reaches the border of the region,
+    the network is asked once more about a wider one, coarser if need be, and the finer answer stays in the middle.
 
     Args:
         draft: the segment as it is.
@@ -65,7 +68,8 @@ def _look(draft: Draft, prompts: Sequence[Prompt], voxels: np.ndarray, region: R
     hu = region.filled(region.sampled(voxels[region.box.slices]).astype(np.float32), "edge")
     marks = [np.ascontiguousarray(region.filled(m)) for m in (before, inside, outside)]
     whole = clicks.logits(np.ascontiguousarray(hu), marks[0], marks[1], marks[2], region.spacing)
-    logits = whole[tuple(slice(n) for n in region.counts)]
+    doubt = np.where(before, _SURE, 0) if prompts[-1].is_positive else np.where(before, 0, -_SURE)
+    logits = whole[tuple(slice(n) for n in region.counts)] + doubt.astype(np.float32)
     mask = logits > 0
     return _Look(region.box, brought_back(mask, logits, before, native, region), _is_cut_off(mask != before, region))
 

@@ -11,7 +11,7 @@ from .geodesic import nearer
 
 CERTAIN_MM = 8.0
 """Voxels so deep within the segment, or so far outside of it, are believed, away from prompts against it."""
-
+_SURE = 10.0
 
 Method = Callable[[np.ndarray, np.ndarray, tuple[float, float, float]], np.ndarray]
 """HU, seeds (1 in, -1 out, 0 open) and spacing -> bool, all (X, Y, Z)."""
@@ -40,11 +40,11 @@ class SeededClicks:
         outside: np.ndarray,
         spacing_mm: tuple[float, float, float],
     ) -> np.ndarray:
-        """See :class:`.draft.Clicks`; 1 or -1."""
+        """See :class:`.draft.Clicks`; 10 or -10: it knows no doubt."""
         marks = seeds(mask, inside, outside, spacing_mm)
         if not (marks > 0).any() or not (marks < 0).any():
-            return np.where(mask | inside, 1.0, -1.0).astype(np.float32)
-        return np.where(self._method(hu, marks, spacing_mm), 1.0, -1.0).astype(np.float32)
+            return np.where(mask | inside, _SURE, -_SURE).astype(np.float32)
+        return np.where(self._method(hu, marks, spacing_mm), _SURE, -_SURE).astype(np.float32)
 
 
 def seeds(mask: np.ndarray, inside: np.ndarray, outside: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
