@@ -30,6 +30,7 @@ from GenesisSegmentLib.engine.benchmark import (
     cases,
     measure,
     plot_figures,
+    refining,
     starter_ct,
     tasks,
     whole,
@@ -101,6 +102,7 @@ def tiny(monkeypatch, ct, tmp_path) -> Setting:
     setting = replace(TINY, ct=ct)
     monkeypatch.setenv("GENESIS_SEGMENT_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(package, "QUICK", setting)
+    monkeypatch.setattr(refining, "_STROKES", 3)
     monkeypatch.setattr(unetpp, "FEATURES", (2, 2, 4, 4, 4, 2))
     monkeypatch.setattr(whole, "universal_network", lambda: a_network("unet", classes=32))
     plain = {"peak_bytes": 100.0 * 2**20}
